@@ -1,0 +1,146 @@
+//! The handle through which a member reaches the world.
+
+use crate::{Disk, Instant, Net, Reading, WallTime};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// A future on the heap that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a member can ask of the world. Two implementations: `synod-host` and `crate::sim`.
+pub trait World: Send + Sync + 'static {
+    /// The timer clock.
+    fn now(&self) -> Instant;
+
+    /// The decision clock.
+    fn clock(&self) -> Reading;
+
+    /// The wall clock, for people.
+    fn wall(&self) -> WallTime;
+
+    /// 64 random bits.
+    fn random(&self) -> u64;
+
+    /// Ends at `at` on the timer clock, never before.
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
+
+    /// Runs a task among the member's other tasks. It is dropped when the member stops.
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+
+    /// Runs a task that may block on disk: in production on a thread of its own.
+    fn spawn_dedicated(&self, name: &'static str, task: BoxFuture<'static, ()>);
+
+    /// The member's data directory.
+    fn disk(&self) -> Arc<dyn Disk>;
+
+    /// The member's links to others.
+    fn net(&self) -> Arc<dyn Net>;
+}
+
+/// A member's handle to its world; cheap to clone.
+#[derive(Clone)]
+pub struct Env(Arc<dyn World>);
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Env")
+    }
+}
+
+/// A wait ended at its deadline before what it waited for came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlinePassed;
+
+impl Env {
+    /// A handle to `world`.
+    #[must_use]
+    pub fn new(world: Arc<dyn World>) -> Self {
+        Self(world)
+    }
+
+    /// The timer clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    /// The decision clock.
+    #[must_use]
+    pub fn clock(&self) -> Reading {
+        self.0.clock()
+    }
+
+    /// The wall clock, for people.
+    #[must_use]
+    pub fn wall(&self) -> WallTime {
+        self.0.wall()
+    }
+
+    /// 64 random bits.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.0.random()
+    }
+
+    /// Ends at `at` on the timer clock, never before.
+    pub fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(at)
+    }
+
+    /// Ends `after` from now.
+    pub fn sleep(&self, after: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(self.0.now() + after)
+    }
+
+    /// Runs a task among the member's other tasks. It is dropped when the member stops.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(name, Box::pin(task));
+    }
+
+    /// Runs a task that may block on disk: in production on a thread of its own.
+    pub fn spawn_dedicated(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.0.spawn_dedicated(name, Box::pin(task));
+    }
+
+    /// The member's data directory.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        self.0.disk()
+    }
+
+    /// The member's links to others.
+    #[must_use]
+    pub fn net(&self) -> Arc<dyn Net> {
+        self.0.net()
+    }
+
+    /// Awaits `wait`, but not beyond `deadline`. Whether it is over is decided by the clock,
+    /// not by which timer fired first; a wait that is ready counts even at its deadline.
+    ///
+    /// # Errors
+    /// [`DeadlinePassed`]; `wait` is then dropped.
+    pub async fn deadline<T>(
+        &self,
+        deadline: Instant,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, DeadlinePassed> {
+        let mut wait = std::pin::pin!(wait);
+        let mut sleep = None;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = wait.as_mut().poll(cx) {
+                return Poll::Ready(Ok(value));
+            }
+            let sleep = sleep.get_or_insert_with(|| self.sleep_until(deadline));
+            sleep.as_mut().poll(cx).map(|()| Err(DeadlinePassed))
+        })
+        .await
+    }
+}
