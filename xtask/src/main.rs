@@ -1,2 +1,70 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: what needs more than `cargo` itself, and nothing that ships.
+#![expect(
+    clippy::print_stdout,
+    reason = "what these commands print is what they are for"
+)]
+#![expect(
+    clippy::print_stderr,
+    reason = "failures and progress go beside the result"
+)]
+
+mod ci;
+mod tidy;
+mod world;
+
+use std::process::ExitCode;
+
+/// What a command ends in: nothing to say, or a sentence that says what failed.
+type Outcome<T = ()> = Result<T, String>;
+
+/// One developer command.
+struct Command {
+    name: &'static str,
+    summary: &'static str,
+    run: fn(&[String]) -> Outcome,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "ci",
+        summary: "format, lints, documentation and tidy: what a change must pass besides the tests",
+        run: ci::run,
+    },
+    Command {
+        name: "tidy",
+        summary: "rules that no lint knows: dependency directions, module docs, links, names",
+        run: tidy::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        print!("{}", usage());
+        return ExitCode::from(2);
+    };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("xtask has no command {name:?}\n\n{}", usage());
+        return ExitCode::from(2);
+    };
+    match (command.run)(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask {name}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> String {
+    let mut text = String::from("usage: cargo xtask <command> [arguments]\n\n");
+    for Command {
+        name,
+        summary,
+        run: _,
+    } in COMMANDS
+    {
+        text.push_str(&format!("  {name:<12}{summary}\n"));
+    }
+    text
+}

@@ -1,0 +1,121 @@
+//! Who may depend on whom: the map of ARCHITECTURE.md, held by what `cargo` resolves.
+
+use crate::{Outcome, world};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The crates of the left column, and `raft`, with the crates of the workspace each may use.
+const ALLOWED: [(&str, &[&str]); 6] = [
+    ("env", &[]),
+    ("state", &["env"]),
+    ("storage", &["env"]),
+    ("log", &["env"]),
+    ("node", &["env", "log", "state", "storage"]),
+    ("raft", &["env", "log", "storage"]),
+];
+
+/// Crates of the right column: the left column must not reach them through any path.
+const LEAVES: [&str; 7] = [
+    "synod",
+    "synod-api",
+    "synod-cli",
+    "synod-client",
+    "synod-host",
+    "synod-raft",
+    "synod-server",
+];
+
+/// Runtimes and engines: code of the left column must run without any of them.
+const RUNTIMES: [&str; 6] = ["hyper", "openraft", "prost", "rand", "tokio", "tonic"];
+
+/// What `cargo` resolved for one crate, with the build and test dependencies left out.
+struct Resolved {
+    /// Short name, as in the folder.
+    name: &'static str,
+    /// Every package in its tree, itself excluded, as name and version.
+    packages: BTreeSet<(String, String)>,
+}
+
+/// Every dependency that the map forbids.
+///
+/// # Errors
+/// When `cargo tree` cannot say what a crate depends on.
+pub(super) fn findings() -> Outcome<Vec<String>> {
+    let mut findings = Vec::new();
+    for (name, allowed) in ALLOWED {
+        let resolved = Resolved {
+            name,
+            packages: tree(name)?,
+        };
+        findings.extend(resolved.findings(allowed));
+    }
+    Ok(findings)
+}
+
+impl Resolved {
+    fn findings(&self, allowed: &[&str]) -> Vec<String> {
+        let mut findings = Vec::new();
+        let is_core = self.name != "raft";
+        for (package, version) in &self.packages {
+            let is_forbidden = if let Some(short) = package.strip_prefix("synod-") {
+                !allowed.contains(&short)
+            } else if LEAVES.contains(&package.as_str()) || RUNTIMES.contains(&package.as_str()) {
+                is_core
+            } else {
+                // It takes entropy from the machine behind the simulator's back.
+                package == "getrandom" && version.starts_with("v0.2.")
+            };
+            if is_forbidden {
+                findings.push(format!(
+                    "crates/{} must not reach {package} {version}",
+                    self.name
+                ));
+            }
+        }
+        findings
+    }
+}
+
+/// The packages that `synod-<name>` is built from.
+fn tree(name: &str) -> Outcome<BTreeSet<(String, String)>> {
+    let package = format!("synod-{name}");
+    let tree = [
+        "tree",
+        "--locked",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--package",
+        &package,
+    ];
+    let text = world::output_of(world::cargo().args(tree))?;
+    let packages = parse(&text);
+    if !packages.contains_key(&package) {
+        return Err(format!(
+            "cargo tree does not list {package} itself:\n{text}"
+        ));
+    }
+    Ok(packages
+        .into_iter()
+        .filter(|(found, _)| *found != package)
+        .flat_map(|(found, versions)| versions.into_iter().map(move |v| (found.clone(), v)))
+        .collect())
+}
+
+/// Reads lines such as `tokio v1.50.0 (*)`.
+fn parse(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            packages
+                .entry(name.to_owned())
+                .or_default()
+                .insert(version.to_owned());
+        }
+    }
+    packages
+}
+
+#[cfg(test)]
+mod tests;
