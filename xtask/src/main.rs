@@ -9,6 +9,7 @@
 )]
 
 mod ci;
+mod codegen;
 mod tidy;
 mod world;
 
@@ -29,6 +30,11 @@ const COMMANDS: &[Command] = &[
         name: "ci",
         summary: "format, lints, documentation and tidy: what a change must pass besides the tests",
         run: ci::run,
+    },
+    Command {
+        name: "codegen",
+        summary: "the Rust code of proto/; with --check, fails if the committed code differs",
+        run: codegen::run,
     },
     Command {
         name: "tidy",
