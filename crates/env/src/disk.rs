@@ -50,6 +50,10 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Writes reach the disk only with [`File::sync`].
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "nobody asks a file on disk whether it is empty"
+)]
 pub trait File: Send + Sync + 'static {
     /// Its length in bytes.
     fn len(&self) -> BoxFuture<'_, io::Result<u64>>;
@@ -66,4 +70,26 @@ pub trait File: Send + Sync + 'static {
     /// Makes all completed writes durable (fdatasync). An error is final: what was written since
     /// the last success may be lost whatever later calls say, so the caller must stop.
     fn sync(&self) -> BoxFuture<'_, io::Result<()>>;
+}
+
+/// Refuses a path that is not relative, `/`-separated and free of `.`, `..` and empty parts. Both
+/// worlds ask it, so that a path that works in one works in the other. `""` is the top.
+///
+/// # Errors
+/// `InvalidInput` with the path.
+pub fn check_path(path: &str) -> io::Result<()> {
+    let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
+    if !path.is_empty() && path.split('/').any(bad) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{path:?} is not a path relative to the data directory"),
+        ));
+    }
+    Ok(())
+}
+
+/// The directory that holds `path`; `""` for what lies at the top.
+#[must_use]
+pub fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(dir, _)| dir)
 }

@@ -1,11 +1,12 @@
 //! The handle through which a member reaches the world.
 
 use crate::{Disk, Instant, Net, Reading, WallTime};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A future on the heap that can move between threads.
@@ -29,6 +30,7 @@ pub trait World: Send + Sync + 'static {
     fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()>;
 
     /// Runs a task among the member's other tasks. It is dropped when the member stops.
+    /// [`Env::spawn`] has already wrapped it so that [`current`] works inside.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
 
     /// Runs a task that may block on disk: in production on a thread of its own.
@@ -98,7 +100,7 @@ impl Env {
 
     /// Runs a task among the member's other tasks. It is dropped when the member stops.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(name, Box::pin(task));
+        self.0.spawn(name, Box::pin(self.within(task)));
     }
 
     /// Runs a task that may block on disk: in production on a thread of its own.
@@ -107,7 +109,16 @@ impl Env {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.0.spawn_dedicated(name, Box::pin(task));
+        self.0.spawn_dedicated(name, Box::pin(self.within(task)));
+    }
+
+    /// Wraps a future so that this world is the [`current`] one whenever it is polled, and while
+    /// it is dropped. Spawned tasks are wrapped already.
+    pub fn within<'a, T>(&self, task: impl Future<Output = T> + Send + 'a) -> Within<'a, T> {
+        Within {
+            world: Some(self.clone()),
+            task: Some(Box::pin(task)),
+        }
     }
 
     /// The member's data directory.
@@ -142,5 +153,83 @@ impl Env {
             sleep.as_mut().poll(cx).map(|()| Err(DeadlinePassed))
         })
         .await
+    }
+}
+
+thread_local! {
+    /// The world of the member whose task this thread is running, if it is running one.
+    static CURRENT: RefCell<Option<Env>> = const { RefCell::new(None) };
+}
+
+/// The world of the member on whose behalf this thread is running.
+///
+/// For code whose interface leaves no place for an [`Env`], such as an engine that calls a static
+/// `now()`. Whoever can take an `Env` as an argument does.
+///
+/// # Panics
+/// Outside a member: not within a task of [`Env::spawn`], nor a future of [`Env::within`].
+#[must_use]
+pub fn current() -> Env {
+    with_current(Clone::clone)
+}
+
+/// Lends the [`current`] world to `look`, which is cheaper than taking a handle of it.
+///
+/// # Panics
+/// As [`current`].
+pub fn with_current<T>(look: impl FnOnce(&Env) -> T) -> T {
+    CURRENT.with_borrow(|current| {
+        let env = current
+            .as_ref()
+            .expect("no member runs on this thread: only its tasks have a current world");
+        look(env)
+    })
+}
+
+/// A future of [`Env::within`].
+pub struct Within<'a, T> {
+    /// The member's world; while the task runs, what was current before it.
+    world: Option<Env>,
+    task: Option<BoxFuture<'a, T>>,
+}
+
+impl<T> Future for Within<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Self { world, task } = &mut *self;
+        let task = task.as_mut().expect("a task is only emptied to drop it");
+        let _entered = Entered::new(world);
+        task.as_mut().poll(cx)
+    }
+}
+
+impl<T> Drop for Within<'_, T> {
+    fn drop(&mut self) {
+        let _entered = Entered::new(&mut self.world);
+        drop(self.task.take());
+    }
+}
+
+impl<T> fmt::Debug for Within<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Within")
+    }
+}
+
+/// Exchanges a world with the thread's current one, and back again when dropped, so that entering
+/// a member costs no reference count.
+struct Entered<'a>(&'a mut Option<Env>);
+
+impl<'a> Entered<'a> {
+    fn new(world: &'a mut Option<Env>) -> Self {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, world));
+        Self(world)
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
     }
 }

@@ -1,0 +1,522 @@
+//! The state of a world and the loop that moves it.
+
+use super::choices::Choices;
+use super::clock::Clocks;
+use super::disk::{DiskState, SimDisk};
+use super::executor::{Next, Runnable, TaskId, Tasks};
+use super::net::{Inbox, Links, SimNet};
+use super::timeline::{Due, Moment, Sleep, Timeline};
+use super::trace::{Trace, What};
+use super::{Options, Stuck};
+use crate::{BoxFuture, Disk, Instant, MemberId, Net, Prng, Reading, WallTime, World};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// One incarnation of a member: it ends when the member crashes or is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) member: usize,
+    incarnation: u64,
+}
+
+pub(super) struct Member {
+    pub(super) id: MemberId,
+    pub(super) up: bool,
+    incarnation: u64,
+    pub(super) paused: bool,
+    /// Tasks that could run if the member were not paused.
+    parked: Vec<TaskId>,
+    pub(super) clocks: Clocks,
+    pub(super) disk: DiskState,
+    pub(super) inbox: Inbox,
+    /// Where each incarnation's randomness comes from.
+    entropy: Prng,
+    random: Prng,
+}
+
+pub(super) struct State {
+    pub(super) now_ns: u64,
+    pub(super) tasks: Tasks,
+    pub(super) timeline: Timeline,
+    pub(super) members: Vec<Member>,
+    index: BTreeMap<MemberId, usize>,
+    pub(super) links: Links,
+    pub(super) choices: Choices,
+    pub(super) trace: Trace,
+    pub(super) options: Options,
+    /// Members that lose power once so many events have happened.
+    pub(super) crash_at_event: Vec<(u64, usize)>,
+    /// Tasks of members that are gone, to be dropped as soon as the lock is released.
+    doomed: Vec<Runnable>,
+    seed: u64,
+    running: bool,
+}
+
+/// A world. One lock holds all its state: the world runs on one thread, so that it is never
+/// contended, and no order of locks has to be kept.
+pub(super) struct Kernel(Mutex<State>);
+
+impl State {
+    pub(super) fn is_alive(&self, life: Life) -> bool {
+        let member = &self.members[life.member];
+        member.up && member.incarnation == life.incarnation
+    }
+
+    pub(super) fn find(&self, id: MemberId) -> Option<usize> {
+        self.index.get(&id).copied()
+    }
+
+    /// The machine of a member, switched on for the first time if need be.
+    pub(super) fn machine(&mut self, id: MemberId) -> usize {
+        if let Some(index) = self.find(id) {
+            return index;
+        }
+        let mut entropy = Prng::new(self.seed ^ id.0.wrapping_mul(0xd134_2543_de82_ef95));
+        self.members.push(Member {
+            id,
+            up: false,
+            incarnation: 0,
+            paused: false,
+            parked: Vec::new(),
+            clocks: Clocks::switched_on(self.now_ns, &mut self.choices),
+            disk: DiskState::new(self.options.disk),
+            inbox: Inbox::default(),
+            random: entropy.fork(),
+            entropy,
+        });
+        let index = self.members.len() - 1;
+        self.index.insert(id, index);
+        index
+    }
+
+    pub(super) fn record(&mut self, member: Option<usize>, what: What) {
+        let id = member.map(|index| self.members[index].id);
+        self.trace.record(self.now_ns, id, what);
+    }
+
+    /// Starts an incarnation of a member that is down; returns the one that is up.
+    fn start(&mut self, index: usize) -> Life {
+        let member = &mut self.members[index];
+        if !member.up {
+            member.up = true;
+            member.incarnation += 1;
+            member.paused = false;
+            member.random = member.entropy.fork();
+            self.record(Some(index), What::Started);
+        }
+        Life {
+            member: index,
+            incarnation: self.members[index].incarnation,
+        }
+    }
+
+    /// The member's process is gone: its tasks and what it had received. False if it was not up.
+    fn end(&mut self, index: usize, what: What) -> bool {
+        let member = &mut self.members[index];
+        if !member.up {
+            return false;
+        }
+        member.up = false;
+        member.parked.clear();
+        member.disk.image.close_all();
+        for envelope in std::mem::take(&mut member.inbox).waiting {
+            self.links.release(&envelope);
+        }
+        let ended = self.tasks.end_all(index);
+        self.doomed.extend(ended);
+        self.record(Some(index), what);
+        true
+    }
+
+    /// The process dies; the machine, its page cache and its clocks go on.
+    pub(super) fn kill(&mut self, index: usize) {
+        self.end(index, What::Killed);
+    }
+
+    /// The machine loses power, whether the process is up or not.
+    pub(super) fn crash(&mut self, index: usize) {
+        if !self.end(index, What::Crashed) {
+            self.record(Some(index), What::Crashed);
+        }
+        let member = &mut self.members[index];
+        member.disk.crash_at = None;
+        member.disk.image.crash(self.now_ns, &mut self.choices);
+        member.clocks.reboot(self.now_ns, &mut self.choices);
+    }
+
+    pub(super) fn pause(&mut self, index: usize) {
+        if !self.members[index].paused {
+            self.members[index].paused = true;
+            self.record(Some(index), What::Paused);
+        }
+    }
+
+    pub(super) fn resume(&mut self, index: usize) {
+        if self.members[index].paused {
+            self.members[index].paused = false;
+            self.tasks.make_ready(&mut self.members[index].parked);
+            self.record(Some(index), What::Resumed);
+        }
+    }
+
+    /// Crashes whoever is to lose power by now.
+    fn crash_as_planned(&mut self) {
+        let events = self.trace.events();
+        while let Some(due) = self.crash_at_event.iter().position(|(at, _)| *at <= events) {
+            let (_, index) = self.crash_at_event.remove(due);
+            self.crash(index);
+        }
+    }
+}
+
+/// What one turn of the loop did.
+enum Turn {
+    /// The caller's future is to be polled.
+    Caller,
+    /// Something happened.
+    Progress,
+    /// Nothing can happen before the limit, but something will later.
+    Later,
+    /// Nothing can ever happen.
+    Never,
+}
+
+impl Kernel {
+    pub(super) fn new(seed: u64, choices: Choices, options: Options) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            now_ns: 0,
+            tasks: Tasks::default(),
+            timeline: Timeline::default(),
+            members: Vec::new(),
+            index: BTreeMap::new(),
+            links: Links::new(options.link, options.lane_messages_max),
+            choices,
+            trace: Trace::new(seed),
+            options,
+            crash_at_event: Vec::new(),
+            doomed: Vec::new(),
+            seed,
+            running: false,
+        })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends when true time has come to `at_ns`, for a member that is still there.
+    pub(super) fn reach(self: &Arc<Self>, life: Life, at_ns: u64) -> Sleep {
+        Sleep::new(Arc::clone(self), life, Moment::True(at_ns))
+    }
+
+    pub(super) fn world(self: &Arc<Self>, id: MemberId) -> Arc<MemberWorld> {
+        let life = {
+            let mut state = self.lock();
+            let index = state.machine(id);
+            state.start(index)
+        };
+        let kernel = || Arc::clone(self);
+        Arc::new(MemberWorld {
+            disk: Arc::new(SimDisk {
+                kernel: kernel(),
+                life,
+            }),
+            net: Arc::new(SimNet {
+                kernel: kernel(),
+                life,
+            }),
+            kernel: kernel(),
+            life,
+        })
+    }
+
+    /// Changes the world, then drops the tasks of whoever did not survive it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        bury(state);
+        result
+    }
+
+    /// Drops everything, whatever it holds of the world.
+    pub(super) fn end(&self) {
+        let timeline = self.change(|state| {
+            for index in 0..state.members.len() {
+                state.kill(index);
+            }
+            std::mem::take(&mut state.timeline)
+        });
+        drop(timeline);
+    }
+
+    /// Runs until `future` is ready, but no longer than the limits allow.
+    pub(super) fn block_on<T>(
+        self: &Arc<Self>,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Stuck> {
+        let mut future = pin!(future);
+        let (handle, limit_ns, events_max) = {
+            let mut state = self.lock();
+            let Options {
+                events_max,
+                run_max,
+                ..
+            } = state.options;
+            let limit_ns = state.now_ns.saturating_add(nanos(run_max));
+            (
+                state.tasks.begin_caller(self),
+                limit_ns,
+                state.trace.events().saturating_add(events_max),
+            )
+        };
+        let running = Running::new(self);
+        let waker = Waker::from(Arc::clone(&handle));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match self.turn(limit_ns) {
+                Turn::Caller => {
+                    handle.begin_poll();
+                    let polled = future.as_mut().poll(&mut cx);
+                    bury(self.lock());
+                    if let Poll::Ready(value) = polled {
+                        return Ok(value);
+                    }
+                }
+                Turn::Progress => {}
+                Turn::Later => return Err(self.stuck(StuckBy::Time)),
+                Turn::Never => return Err(self.stuck(StuckBy::Deadlock)),
+            }
+            if running.events() > events_max {
+                return Err(self.stuck(StuckBy::Events));
+            }
+        }
+    }
+
+    /// Runs until true time is `until_ns`.
+    pub(super) fn run_until(self: &Arc<Self>, until_ns: u64) -> Result<(), Stuck> {
+        let running = Running::new(self);
+        let events_max = {
+            let mut state = self.lock();
+            state.tasks.end_caller();
+            let events_max = state.options.events_max;
+            state.trace.events().saturating_add(events_max)
+        };
+        loop {
+            match self.turn(until_ns) {
+                Turn::Caller | Turn::Progress => {}
+                Turn::Later | Turn::Never => {
+                    let mut state = self.lock();
+                    state.now_ns = state.now_ns.max(until_ns);
+                    return Ok(());
+                }
+            }
+            if running.events() > events_max {
+                return Err(self.stuck(StuckBy::Events));
+            }
+        }
+    }
+
+    /// Polls one task, or lets one event happen that is due by `limit_ns`.
+    fn turn(&self, limit_ns: u64) -> Turn {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if !state.crash_at_event.is_empty() {
+            state.crash_as_planned();
+            if !state.doomed.is_empty() {
+                bury(guard);
+                return Turn::Progress;
+            }
+        }
+        let members = &mut state.members;
+        let next = state.tasks.choose(&mut state.choices, |member, id| {
+            let member = &mut members[member];
+            if member.paused {
+                member.parked.push(id);
+            }
+            member.paused
+        });
+        match next {
+            Next::Caller => {
+                let what = What::Ran { task: 0, name: "" };
+                state.record(None, what);
+                Turn::Caller
+            }
+            Next::Task {
+                id,
+                member,
+                number,
+                name,
+            } => {
+                state.record(Some(member), What::Ran { task: number, name });
+                let mut runnable = state.tasks.take(id);
+                drop(guard);
+                let polled = runnable.poll();
+                let mut state = self.lock();
+                let over = match polled {
+                    Poll::Ready(()) => {
+                        state.tasks.end(id);
+                        Some(runnable)
+                    }
+                    Poll::Pending => state.tasks.put_back(id, runnable),
+                };
+                state.doomed.extend(over);
+                bury(state);
+                Turn::Progress
+            }
+            Next::Nothing => {
+                let Some(next_ns) = state.timeline.next_ns() else {
+                    return Turn::Never;
+                };
+                if next_ns > limit_ns {
+                    return Turn::Later;
+                }
+                state.now_ns = state.now_ns.max(next_ns);
+                let wakers = match state.timeline.pop() {
+                    Some(Due::Ring { member, waker }) => {
+                        state.record(Some(member), What::Rang);
+                        drop(guard);
+                        waker.wake();
+                        return Turn::Progress;
+                    }
+                    Some(Due::Arrive(envelope)) => state.arrive(envelope),
+                    None => Vec::new(),
+                };
+                drop(guard);
+                for waker in wakers {
+                    waker.wake();
+                }
+                Turn::Progress
+            }
+        }
+    }
+
+    fn stuck(&self, by: StuckBy) -> Stuck {
+        let state = self.lock();
+        let at = Duration::from_nanos(state.now_ns);
+        let tasks = state
+            .tasks
+            .names()
+            .into_iter()
+            .map(|(name, count)| format!("{name} x{count}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        match by {
+            StuckBy::Deadlock => Stuck::Deadlock { at, tasks },
+            StuckBy::Time => Stuck::Time { at, tasks },
+            StuckBy::Events => Stuck::Events { at, tasks },
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum StuckBy {
+    Deadlock,
+    Time,
+    Events,
+}
+
+/// Releases the world, then drops the tasks of members that are gone. Their destructors may use
+/// the world, which no longer answers them.
+fn bury(mut state: MutexGuard<'_, State>) {
+    if state.doomed.is_empty() {
+        return;
+    }
+    let doomed = std::mem::take(&mut state.doomed);
+    drop(state);
+    drop(doomed);
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Marks that a world runs, so that a task which tries to run it again is told so.
+struct Running<'a>(&'a Kernel);
+
+impl<'a> Running<'a> {
+    fn new(kernel: &'a Kernel) -> Self {
+        let mut state = kernel.lock();
+        let nested = std::mem::replace(&mut state.running, true);
+        drop(state);
+        assert!(!nested, "a task must not run the world it is part of");
+        Self(kernel)
+    }
+
+    fn events(&self) -> u64 {
+        self.0.lock().trace.events()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.running = false;
+        state.tasks.end_caller();
+    }
+}
+
+/// The world as one incarnation of a member sees it.
+pub(super) struct MemberWorld {
+    kernel: Arc<Kernel>,
+    life: Life,
+    disk: Arc<SimDisk>,
+    net: Arc<SimNet>,
+}
+
+impl MemberWorld {
+    fn clocks<T>(&self, look: impl FnOnce(&Clocks, u64) -> T) -> T {
+        let state = self.kernel.lock();
+        look(&state.members[self.life.member].clocks, state.now_ns)
+    }
+}
+
+impl World for MemberWorld {
+    fn now(&self) -> Instant {
+        self.clocks(Clocks::now)
+    }
+
+    fn clock(&self) -> Reading {
+        self.clocks(Clocks::reading)
+    }
+
+    fn wall(&self) -> WallTime {
+        self.clocks(Clocks::wall)
+    }
+
+    fn random(&self) -> u64 {
+        let mut state = self.kernel.lock();
+        state.members[self.life.member].random.next_u64()
+    }
+
+    fn sleep_until(&self, at: Instant) -> BoxFuture<'static, ()> {
+        let kernel = Arc::clone(&self.kernel);
+        Box::pin(Sleep::new(kernel, self.life, Moment::Local(at)))
+    }
+
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        let mut state = self.kernel.lock();
+        if state.is_alive(self.life) {
+            let member = self.life.member;
+            state.tasks.spawn(&self.kernel, member, name, task);
+        } else {
+            drop(state);
+            drop(task);
+        }
+    }
+
+    fn spawn_dedicated(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawn(name, task);
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk) as Arc<dyn Disk>
+    }
+
+    fn net(&self) -> Arc<dyn Net> {
+        Arc::clone(&self.net) as Arc<dyn Net>
+    }
+}
