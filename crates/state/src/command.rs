@@ -80,6 +80,11 @@ pub enum Command {
         /// Bytes of records, history included.
         bytes: u64,
     },
+    /// Sets how many events compaction looks at with each batch; at least 1.
+    SetCompactionStep {
+        /// Events.
+        events: u64,
+    },
     /// Raises the replicated level; lower ones are passed over.
     SetLevel {
         /// The level that every member has announced to know.

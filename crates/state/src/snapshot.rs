@@ -1,0 +1,495 @@
+//! The state as bytes: a header and chunks, each written and read on its own.
+//!
+//! A chunk is a subtree of a table. As long as nothing in it changes it is the same node in
+//! memory, which [`Chunk::identity`] shows: a snapshot writes only chunks that the one before
+//! did not have. Loading decodes chunks on as many threads as there are, then joins them; what
+//! was loaded must have the hash, the size and the counts that the header states.
+//!
+//! Header: format (1 byte), scalars, number of versions (8), number of leases (8), size in bytes
+//! (8), hash (16), number of origins (8), origins. Chunk: format (1), then records of one kind,
+//! which say themselves what they are, in the order of their table.
+
+use crate::codec::{Corrupt, Reader};
+use crate::command::Revision;
+use crate::digest::{Digest, kind};
+use crate::record::Record;
+use crate::root::{Root, Scalars};
+use crate::state::State;
+use crate::tables::{ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
+use crate::tree::{Layout, Subtree, Tree};
+use bytes::Bytes;
+use std::cmp::Ordering;
+use std::fmt;
+
+/// The only format of headers so far.
+const HEADER_FORMAT: u8 = 1;
+/// The only format of chunks so far.
+const CHUNK_FORMAT: u8 = 1;
+
+/// A part of the state, fixed at the moment its [`Root`] was taken.
+#[derive(Clone, Debug)]
+pub struct Chunk(Part);
+
+/// Which chunk it is: two are equal if and only if their content is the same memory, thus the
+/// same. It keeps that memory; the order of identities means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity(Part);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Versions(Subtree<ByKey>),
+    Leases(Subtree<ByLease>),
+}
+
+/// A chunk that was read, checked within itself.
+#[derive(Debug)]
+pub struct DecodedChunk {
+    content: Content,
+    digest: Digest,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Content {
+    Versions {
+        records: Vec<Record>,
+        /// The same records in order of time.
+        moments: Vec<(Revision, u32, Record)>,
+    },
+    Leases(Vec<Lease>),
+}
+
+/// Why a state cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// A header or chunk does not hold what it should.
+    Corrupt(Corrupt),
+    /// The state is at a level that this build does not know: a newer one must load it.
+    UnknownLevel {
+        /// The state's level.
+        level: u32,
+        /// The highest level that this build knows.
+        highest: u32,
+    },
+    /// The parts are sound but do not make up the state that the header describes.
+    Mismatch {
+        /// What differs, or which rule is broken.
+        what: &'static str,
+        /// What the header says, or the rule allows.
+        expected: u128,
+        /// What the chunks hold.
+        found: u128,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(_) => f.write_str("a part of the snapshot is corrupt"),
+            Self::UnknownLevel { level, highest } => write!(
+                f,
+                "the state is at level {level} and this build knows levels up to {highest}: \
+                 start a newer build"
+            ),
+            Self::Mismatch {
+                what,
+                expected,
+                found,
+            } => {
+                write!(f, "{what}: expected {expected:#x}, found {found:#x}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Corrupt(corrupt) => Some(corrupt),
+            Self::UnknownLevel { .. } | Self::Mismatch { .. } => None,
+        }
+    }
+}
+
+impl From<Corrupt> for LoadError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl Root {
+    /// Everything of the state that is not in chunks, and what the chunks must add up to.
+    #[must_use]
+    pub fn header(&self) -> Bytes {
+        let mut out = vec![HEADER_FORMAT];
+        out.extend_from_slice(&self.scalars.encode());
+        out.extend_from_slice(&(self.versions.len() as u64).to_le_bytes());
+        out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
+        out.extend_from_slice(&self.bytes().to_le_bytes());
+        out.extend_from_slice(&self.hash().to_le_bytes());
+        out.extend_from_slice(&(self.origins.len() as u64).to_le_bytes());
+        for origin in &self.origins {
+            out.extend_from_slice(&origin.encode());
+        }
+        Bytes::from(out)
+    }
+
+    /// The rest of the state, in the order in which [`State::load`] wants it. A chunk has at most
+    /// `bytes_target` bytes, unless a few records alone are larger, and at least about a
+    /// thirtieth of it in a large state.
+    #[must_use]
+    pub fn chunks(&self, bytes_target: usize) -> Vec<Chunk> {
+        let target = bytes_target as u64;
+        let versions = self
+            .versions
+            .subtrees(target)
+            .into_iter()
+            .map(Part::Versions);
+        let leases = self.leases.subtrees(target).into_iter().map(Part::Leases);
+        versions.chain(leases).map(Chunk).collect()
+    }
+}
+
+impl Chunk {
+    /// Which chunk it is, to find it again among those of a later root.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity(self.0.clone())
+    }
+
+    /// The length of its encoding.
+    #[must_use]
+    pub fn encoded_len(&self) -> u64 {
+        1 + match &self.0 {
+            Part::Versions(part) => part.weight(),
+            Part::Leases(part) => part.weight(),
+        }
+    }
+
+    /// The chunk as a snapshot holds it.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let length = usize::try_from(self.encoded_len()).expect("what is in memory has a usize");
+        let mut out = Vec::with_capacity(length);
+        out.push(CHUNK_FORMAT);
+        match &self.0 {
+            Part::Versions(part) => part.for_each(|record| out.extend_from_slice(record.bytes())),
+            Part::Leases(part) => part.for_each(|lease| out.extend_from_slice(&lease.encode())),
+        }
+        assert!(
+            out.len() == length,
+            "a chunk of {length} bytes has {}",
+            out.len()
+        );
+        Bytes::from(out)
+    }
+
+    /// Reads a chunk. Needs nothing else, so chunks can be read side by side.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if [`Chunk::encode`] cannot have written it.
+    pub fn decode(bytes: Bytes) -> Result<DecodedChunk, Corrupt> {
+        let mut reader = Reader::new(bytes);
+        reader.format(CHUNK_FORMAT, "chunk format 1")?;
+        if reader.rest().first() == Some(&kind::LEASE) {
+            return decode_leases(&mut reader);
+        }
+        decode_versions(&mut reader)
+    }
+}
+
+fn decode_versions(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
+    let mut digest = Digest::default();
+    let mut bytes = 0;
+    let mut records: Vec<Record> = Vec::new();
+    while !reader.rest().is_empty() {
+        let offset = reader.offset();
+        let record = Record::read(reader)?;
+        if records
+            .last()
+            .is_some_and(|last| ByKey::order(last, &record) != Ordering::Less)
+        {
+            return Err(Corrupt {
+                offset,
+                expected: "versions in order",
+            });
+        }
+        digest.add(record.bytes());
+        bytes += record.encoded_len();
+        records.push(record);
+    }
+    let mut moments: Vec<_> = records
+        .iter()
+        .map(|record| (record.mod_revision(), record.sub(), record.clone()))
+        .collect();
+    moments.sort_by_key(|(revision, sub, _)| (*revision, *sub));
+    Ok(DecodedChunk {
+        content: Content::Versions { records, moments },
+        digest,
+        bytes,
+    })
+}
+
+fn decode_leases(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
+    let mut digest = Digest::default();
+    let mut bytes = 0;
+    let mut leases: Vec<Lease> = Vec::new();
+    while !reader.rest().is_empty() {
+        let offset = reader.offset();
+        let lease = Lease::read(reader)?;
+        if leases.last().is_some_and(|last| last.id >= lease.id) {
+            return Err(Corrupt {
+                offset,
+                expected: "leases in order",
+            });
+        }
+        digest.add(&lease.encode());
+        bytes += LEASE_BYTES as u64;
+        leases.push(lease);
+    }
+    Ok(DecodedChunk {
+        content: Content::Leases(leases),
+        digest,
+        bytes,
+    })
+}
+
+/// What a header says.
+struct Header {
+    scalars: Scalars,
+    origins: Vec<LastBatch>,
+    version_count: u64,
+    lease_count: u64,
+    bytes: u64,
+    hash: u128,
+}
+
+impl Header {
+    fn decode(bytes: Bytes, highest_level: u32) -> Result<Self, LoadError> {
+        let mut reader = Reader::new(bytes);
+        reader.format(HEADER_FORMAT, "state header format 1")?;
+        reader.format(kind::SCALARS, "the state's numbers")?;
+        // The level comes first: what follows may mean something else at a level not known here.
+        let level = u32::from_le_bytes(reader.array("level")?);
+        if level > highest_level {
+            return Err(LoadError::UnknownLevel {
+                level,
+                highest: highest_level,
+            });
+        }
+        let mut number = |expected| reader.fixed_u64(expected);
+        let revision = number("revision")?.cast_signed();
+        let compact_revision = number("compact revision")?.cast_signed();
+        let next_revision = number("compaction's next revision")?.cast_signed();
+        let next_sub = u32::from_le_bytes(reader.array("compaction's next place")?);
+        let mut number = |expected| reader.fixed_u64(expected);
+        let scalars = Scalars {
+            revision,
+            compact_revision,
+            compaction_next: (next_revision >= 0).then_some((next_revision, next_sub)),
+            compaction_step: number("compaction step")?,
+            time_ms: number("service time")?,
+            level,
+            quota_bytes: number("quota")?,
+            reign: number("reign")?,
+        };
+        let version_count = number("number of versions")?;
+        let lease_count = number("number of leases")?;
+        let bytes = number("size")?;
+        let hash = u128::from_le_bytes(reader.array("hash")?);
+        let origin_count = reader.fixed_u64("number of origins")?;
+        let mut origins: Vec<LastBatch> = Vec::new();
+        for _ in 0..origin_count {
+            let offset = reader.offset();
+            let origin = LastBatch::read(&mut reader)?;
+            if origins
+                .last()
+                .is_some_and(|last| last.member >= origin.member)
+            {
+                return Err(Corrupt {
+                    offset,
+                    expected: "origins in order",
+                }
+                .into());
+            }
+            origins.push(origin);
+        }
+        reader.end("the end of the state header")?;
+        Ok(Self {
+            scalars,
+            origins,
+            version_count,
+            lease_count,
+            bytes,
+            hash,
+        })
+    }
+}
+
+impl State {
+    /// Puts a state together from what [`Root::header`] and [`Root::chunks`] gave, the chunks in
+    /// the same order. `highest_level` is the highest level that this build knows.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn load(
+        header: Bytes,
+        chunks: Vec<DecodedChunk>,
+        highest_level: u32,
+    ) -> Result<Self, LoadError> {
+        let header = Header::decode(header, highest_level)?;
+        let Header {
+            scalars,
+            origins,
+            version_count,
+            lease_count,
+            bytes,
+            hash,
+        } = header;
+        let mut digest = Digest::default();
+        for origin in &origins {
+            digest.add(&origin.encode());
+        }
+        let mut found_bytes = 0;
+        let mut records = Vec::new();
+        let mut moments = Vec::new();
+        let mut leases = Vec::new();
+        for chunk in chunks {
+            let DecodedChunk {
+                content,
+                digest: of_chunk,
+                bytes: of_bytes,
+            } = chunk;
+            digest.merge(of_chunk);
+            found_bytes += of_bytes;
+            match content {
+                Content::Versions {
+                    records: mut more,
+                    moments: mut more_moments,
+                } => {
+                    check_join::<ByKey>(&records, &more, "versions out of order")?;
+                    records.append(&mut more);
+                    moments.append(&mut more_moments);
+                }
+                Content::Leases(mut more) => {
+                    check_join::<ByLease>(&leases, &more, "leases out of order")?;
+                    leases.append(&mut more);
+                }
+            }
+        }
+        check_equal("number of versions", version_count, records.len() as u64)?;
+        check_equal("number of leases", lease_count, leases.len() as u64)?;
+        check_equal("size of the state", bytes, found_bytes)?;
+        // Each chunk is sorted already: a merge sort only has to join those runs.
+        moments.sort_by_key(|(revision, sub, _)| (*revision, *sub));
+        check_moments(&moments, scalars.revision)?;
+        let events = moments.into_iter().map(|(_, _, record)| record).collect();
+        let leases = Tree::<ByLease>::from_sorted(leases);
+        let attached = attached(&records, &leases)?;
+        let root = Root {
+            versions: Tree::from_sorted(records),
+            events: Tree::from_sorted(events),
+            attached: Tree::from_sorted(attached),
+            leases,
+            origins: Tree::<ByMember>::from_sorted(origins),
+            scalars,
+            records: digest,
+            index: 0,
+        };
+        if root.hash() != hash {
+            let what = "hash of the state";
+            return Err(LoadError::Mismatch {
+                what,
+                expected: hash,
+                found: root.hash(),
+            });
+        }
+        Ok(Self::with_root(root, highest_level))
+    }
+}
+
+/// The live records that hang on a lease, by lease and key.
+fn attached(records: &[Record], leases: &Tree<ByLease>) -> Result<Vec<Record>, LoadError> {
+    let mut attached = Vec::new();
+    for (at, record) in records.iter().enumerate() {
+        let is_last = records
+            .get(at + 1)
+            .is_none_or(|next| next.key() != record.key());
+        if record.lease() == 0 || !is_last {
+            continue;
+        }
+        let lease = leases.last_where(|lease| lease.id <= record.lease());
+        if lease.is_none_or(|lease| lease.id != record.lease()) {
+            let found = u128::from(record.lease().cast_unsigned());
+            let what = "a key on a lease that does not exist";
+            return Err(LoadError::Mismatch {
+                what,
+                expected: 0,
+                found,
+            });
+        }
+        attached.push(record.clone());
+    }
+    // Among equal leases the order of keys is there already.
+    attached.sort_by_key(Record::lease);
+    Ok(attached)
+}
+
+fn check_equal(what: &'static str, expected: u64, found: u64) -> Result<(), LoadError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(LoadError::Mismatch {
+        what,
+        expected: expected.into(),
+        found: found.into(),
+    })
+}
+
+/// Chunks must come in the order of their table.
+fn check_join<L: Layout>(
+    before: &[L::Element],
+    after: &[L::Element],
+    what: &'static str,
+) -> Result<(), LoadError> {
+    match (before.last(), after.first()) {
+        (Some(last), Some(first)) if L::order(last, first) != Ordering::Less => {
+            let (expected, found) = (before.len() as u128, after.len() as u128);
+            Err(LoadError::Mismatch {
+                what,
+                expected,
+                found,
+            })
+        }
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// No two changes have the same place in history, and none comes after its end.
+fn check_moments(moments: &[(Revision, u32, Record)], revision: Revision) -> Result<(), LoadError> {
+    let position = |revision: Revision| u128::from(revision.cast_unsigned());
+    if let Some(pair) = moments
+        .windows(2)
+        .find(|pair| pair[0].2.moment() == pair[1].2.moment())
+    {
+        let (expected, found) = (position(pair[0].0), position(pair[1].0));
+        let what = "two changes at the same place of one revision";
+        return Err(LoadError::Mismatch {
+            what,
+            expected,
+            found,
+        });
+    }
+    match moments.last() {
+        Some((last, _, _)) if *last > revision => {
+            let (expected, found) = (position(revision), position(*last));
+            let what = "a change after the present revision";
+            Err(LoadError::Mismatch {
+                what,
+                expected,
+                found,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
