@@ -156,7 +156,8 @@ impl<T> Receiver<T> {
         poll_fn(|cx| self.poll_changed(cx)).await
     }
 
-    fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+    /// As [`Receiver::changed`].
+    pub fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         // The waker is registered before the look, so that no change falls between the two.
         let closed = {
             let mut wakers = self.core.wakers();

@@ -4,7 +4,7 @@
 //! what they let through, and also what they would not, has one defined effect.
 
 use crate::codec::TXN_DEPTH_MAX;
-use crate::command::{DeleteRange, Op, Put, Range, Txn};
+use crate::command::{Command, DeleteRange, Op, Put, Range, Txn};
 use crate::range::KeyRange;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -43,6 +43,29 @@ impl fmt::Display for Invalid {
 }
 
 impl std::error::Error for Invalid {}
+
+impl Command {
+    /// Looks for what makes the command senseless. `ops_max` as in [`Txn::check`].
+    ///
+    /// # Errors
+    /// [`Invalid`].
+    pub fn check(&self, ops_max: usize) -> Result<(), Invalid> {
+        match self {
+            Self::Put(put) => put.check(),
+            Self::DeleteRange(delete) => delete.check(),
+            Self::Txn(txn) => txn.check(ops_max),
+            Self::Reign { .. }
+            | Self::Compact { .. }
+            | Self::LeaseGrant { .. }
+            | Self::LeaseRevoke { .. }
+            | Self::LeaseExpire { .. }
+            | Self::LeaseCheckpoint { .. }
+            | Self::SetQuota { .. }
+            | Self::SetCompactionStep { .. }
+            | Self::SetLevel { .. } => Ok(()),
+        }
+    }
+}
 
 impl Range {
     /// Looks for what makes the request senseless.

@@ -1,0 +1,184 @@
+//! Batches that are proposed and not yet settled, and who waits for their commands.
+//!
+//! The origin answers its waiters from its own apply. Seen there means done or refused. A later
+//! reign, or a later own sequence, applied without it means certainly not done: the command goes
+//! back to its waiter to be proposed again. Only a crash, the deadline, or an installed snapshot
+//! leaves *unknown*.
+
+use crate::failure::Failure;
+use std::collections::BTreeMap;
+use synod_env::{Instant, oneshot};
+use synod_state::command::Command;
+use synod_state::reply::Outcome;
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It was applied, with this outcome.
+    Applied(Outcome),
+    /// It certainly was not applied and never will be: it may be proposed again.
+    Again(Command),
+    /// It will not be answered otherwise.
+    Failed(Failure),
+}
+
+/// A command with whoever waits for it.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+impl Proposal {
+    pub(crate) fn answer(self, answer: Answer) {
+        // Whoever gave up waiting learns nothing; the command is done or not all the same.
+        drop(self.reply.send(answer));
+    }
+}
+
+/// A batch's proposals in the order of its commands, with what is needed to settle them.
+#[derive(Debug)]
+struct Flight {
+    reign: u64,
+    commands: Vec<Command>,
+    waiters: Vec<Option<Waiter>>,
+    /// The earliest deadline among the waiters left.
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    deadline: Instant,
+    reply: oneshot::Sender<Answer>,
+}
+
+/// All unsettled batches of this member by sequence.
+#[derive(Debug, Default)]
+pub(crate) struct Inflight(BTreeMap<u64, Flight>);
+
+impl Inflight {
+    /// Registers a batch just before it is proposed.
+    pub(crate) fn insert(
+        &mut self,
+        sequence: u64,
+        reign: u64,
+        commands: Vec<Command>,
+        waiters: Vec<(Instant, oneshot::Sender<Answer>)>,
+    ) {
+        assert_eq!(commands.len(), waiters.len(), "each command has its waiter");
+        let deadline = waiters
+            .iter()
+            .map(|(at, _)| *at)
+            .min()
+            .unwrap_or(Instant::NEVER);
+        let waiters = waiters
+            .into_iter()
+            .map(|(deadline, reply)| Some(Waiter { deadline, reply }))
+            .collect();
+        self.0.insert(
+            sequence,
+            Flight {
+                reign,
+                commands,
+                waiters,
+                deadline,
+            },
+        );
+    }
+
+    /// The batch `sequence` was applied with these outcomes, so no earlier one ever will be.
+    pub(crate) fn applied(
+        &mut self,
+        sequence: u64,
+        outcomes: Vec<Outcome>,
+        answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
+    ) {
+        while let Some(entry) = self.0.first_entry()
+            && *entry.key() < sequence
+        {
+            give_back(entry.remove(), answers);
+        }
+        let Some(flight) = self.0.remove(&sequence) else {
+            return;
+        };
+        assert_eq!(
+            outcomes.len(),
+            flight.waiters.len(),
+            "each command has its outcome"
+        );
+        for (waiter, outcome) in flight.waiters.into_iter().zip(outcomes) {
+            if let Some(waiter) = waiter {
+                answers.push((waiter.reply, Answer::Applied(outcome)));
+            }
+        }
+    }
+
+    /// `reign` was applied, so no batch made for an earlier one ever will be.
+    pub(crate) fn reign_began(
+        &mut self,
+        reign: u64,
+        answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
+    ) {
+        let over: Vec<u64> = self
+            .0
+            .iter()
+            .filter(|(_, flight)| flight.reign < reign)
+            .map(|(key, _)| *key)
+            .collect();
+        for sequence in over {
+            if let Some(flight) = self.0.remove(&sequence) {
+                give_back(flight, answers);
+            }
+        }
+    }
+
+    /// The engine says that the batch was not appended.
+    pub(crate) fn refused(&mut self, sequence: u64, failure: &Failure) {
+        let Some(flight) = self.0.remove(&sequence) else {
+            return;
+        };
+        for waiter in flight.waiters.into_iter().flatten() {
+            drop(waiter.reply.send(Answer::Failed(failure.clone())));
+        }
+    }
+
+    /// Tells the waiters whose deadline has passed that nobody knows.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        for flight in self.0.values_mut() {
+            if flight.deadline > now {
+                continue;
+            }
+            flight.deadline = Instant::NEVER;
+            for slot in &mut flight.waiters {
+                let Some(waiter) = slot else { continue };
+                if waiter.deadline > now {
+                    flight.deadline = flight.deadline.min(waiter.deadline);
+                } else if let Some(waiter) = slot.take() {
+                    drop(waiter.reply.send(Answer::Failed(Failure::Unknown)));
+                }
+            }
+        }
+    }
+
+    /// Nothing will be applied any more: all that is left is unknown.
+    pub(crate) fn stop(&mut self) {
+        for flight in std::mem::take(&mut self.0).into_values() {
+            for waiter in flight.waiters.into_iter().flatten() {
+                drop(waiter.reply.send(Answer::Failed(Failure::Unknown)));
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn give_back(flight: Flight, answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>) {
+    for (waiter, command) in flight.waiters.into_iter().zip(flight.commands) {
+        if let Some(waiter) = waiter {
+            answers.push((waiter.reply, Answer::Again(command)));
+        }
+    }
+}

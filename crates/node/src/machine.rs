@@ -1,0 +1,161 @@
+//! Apply: the only writer of the state.
+//!
+//! The engine hands committed entries to [`Replica`] in order. In one step the state changes, the
+//! root is published, watchers are told, the lease clock learns, and the waiters of this member's
+//! own batches are answered: always in that order, so that whoever has an answer can read it.
+
+use crate::inflight::Answer;
+use crate::leases::LeaseClock;
+use crate::shared::{Reigning, Shared};
+use bytes::Bytes;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use synod_env::{BoxFuture, oneshot};
+use synod_log::{Entry, Index, Machine};
+use synod_state::command::Batch;
+use synod_state::reply::Event;
+use synod_state::{LeaseChange, Root, State};
+
+/// Writes a snapshot of a root that has applied everything up to the index, with the engine's own
+/// part beside it. The future ends when it is durable.
+pub type SnapshotWriter =
+    Box<dyn FnMut(Index, Bytes, Root) -> BoxFuture<'static, io::Result<()>> + Send>;
+
+/// The replicated state on this member, as the engine drives it.
+pub(crate) struct Replica {
+    state: State,
+    shared: Arc<Shared>,
+    snapshots: SnapshotWriter,
+}
+
+impl Replica {
+    pub(crate) fn new(state: State, shared: Arc<Shared>, snapshots: SnapshotWriter) -> Self {
+        Self {
+            state,
+            shared,
+            snapshots,
+        }
+    }
+
+    /// Applies one batch; collects its events, and the answers to its waiters.
+    fn apply_batch(
+        &mut self,
+        index: Index,
+        batch: &Batch,
+        events: &mut Vec<Event>,
+        answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
+    ) {
+        let former_reign = self.state.root().reign();
+        let applied = self.state.apply(index.0, batch);
+        let reign = self.state.root().reign();
+        let own = batch.origin.member == self.shared.member
+            && batch.origin.incarnation == self.shared.incarnation;
+        if applied.dropped.is_some() {
+            // Its waiters have been given back their commands, or will be with what made it void.
+            return;
+        }
+        events.extend(applied.events);
+        self.lease_changes(&applied.leases);
+        let mut inflight = self.shared.inflight();
+        if reign != former_reign {
+            inflight.reign_began(reign, answers);
+            drop(inflight);
+            self.reign_began(reign, own);
+            inflight = self.shared.inflight();
+        }
+        if own {
+            // No acknowledgement without durability: the one-member quorum is this log.
+            let durable = (self.shared.durable)();
+            assert!(
+                durable >= index,
+                "entry {index} is applied but durable only to {durable}"
+            );
+            inflight.applied(batch.origin.sequence, applied.outcomes, answers);
+        }
+    }
+
+    fn lease_changes(&self, changes: &[LeaseChange]) {
+        if changes.is_empty() {
+            return;
+        }
+        let now = self.shared.env.clock();
+        let mut reigning = self.shared.reigning();
+        let Some(Reigning { leases, .. }) = reigning.as_mut() else {
+            return;
+        };
+        for change in changes {
+            match *change {
+                LeaseChange::Granted { lease, ttl_ms } => {
+                    leases.granted(now, lease, Duration::from_millis(ttl_ms));
+                }
+                LeaseChange::Revoked { lease } | LeaseChange::Expired { lease } => {
+                    leases.ended(lease);
+                }
+                LeaseChange::Checkpointed {
+                    lease,
+                    remaining_ms,
+                } => {
+                    leases.checkpoint_applied(lease, remaining_ms > 0);
+                }
+            }
+        }
+    }
+
+    /// A reign is in the state. If it is this member's, everything timed begins here.
+    fn reign_began(&mut self, reign: u64, own: bool) {
+        if !own {
+            *self.shared.reigning() = None;
+            return;
+        }
+        let now = self.shared.env.clock();
+        let root = self.state.root();
+        let leases = root.leases().map(|lease| {
+            let recorded = lease.remaining_ms > 0;
+            let remaining = recorded.then(|| Duration::from_millis(lease.remaining_ms));
+            (lease.id, Duration::from_millis(lease.ttl_ms), remaining)
+        });
+        let leases = LeaseClock::begin(now, leases, self.shared.leader_lease_max);
+        *self.shared.reigning() = Some(Reigning {
+            reign,
+            began: now,
+            time_ms: root.time_ms(),
+            leases,
+        });
+    }
+}
+
+impl Machine for Replica {
+    fn apply(&mut self, entries: Vec<Entry>) {
+        let Some(last) = entries.last().map(|entry| entry.index) else {
+            return;
+        };
+        let mut events = Vec::new();
+        let mut answers = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            bytes += entry.batch.len();
+            if entry.batch.is_empty() {
+                continue;
+            }
+            let index = entry.index;
+            let batch = Batch::decode(entry.batch).unwrap_or_else(|corrupt| {
+                panic!("log entry {index} is committed and is not a batch: {corrupt}")
+            });
+            self.apply_batch(index, &batch, &mut events, &mut answers);
+        }
+        let root = self.state.root();
+        self.shared.applied_bytes(bytes);
+        self.shared.roots.publish(root.clone(), last);
+        self.shared.hub.publish(&root, &events);
+        for (reply, answer) in answers {
+            // Whoever gave up waiting learns nothing; the command is done all the same.
+            drop(reply.send(answer));
+        }
+    }
+
+    fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {
+        self.shared.snapshot_began();
+        (self.snapshots)(at, position, self.state.root())
+    }
+}

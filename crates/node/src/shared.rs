@@ -1,0 +1,145 @@
+//! What the member's tasks and its callers share.
+
+use crate::Config;
+use crate::inflight::{Inflight, Proposal};
+use crate::leases::LeaseClock;
+use crate::roots::Roots;
+use crate::watch::Hub;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use synod_env::{Env, MemberId, Reading, queue};
+use synod_log::Index;
+
+/// Tells up to which index the log is durable on a quorum.
+pub type Durable = Box<dyn Fn() -> Index + Send + Sync>;
+
+/// One member's shared parts. Each lock is held for a moment, never across a wait, and no two at
+/// the same time.
+pub(crate) struct Shared {
+    pub(crate) env: Env,
+    pub(crate) config: Config,
+    pub(crate) member: MemberId,
+    pub(crate) incarnation: u64,
+    /// The longest that a former leader may have promised anything.
+    pub(crate) leader_lease_max: Duration,
+    pub(crate) durable: Durable,
+    pub(crate) roots: Arc<Roots>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) proposals: queue::Sender<Proposal>,
+    inflight: Mutex<Inflight>,
+    reigning: Mutex<Option<Reigning>>,
+    log_bytes: AtomicU64,
+    stopping: AtomicBool,
+    stop_reason: Mutex<Option<String>>,
+}
+
+/// This member leads, and its reign is in the state.
+#[derive(Debug)]
+pub(crate) struct Reigning {
+    /// Which reign.
+    pub(crate) reign: u64,
+    /// When it was applied.
+    pub(crate) began: Reading,
+    /// Service time in the state at that moment.
+    pub(crate) time_ms: u64,
+    pub(crate) leases: LeaseClock,
+}
+
+impl Reigning {
+    /// Service time now: it goes on from where the state had it, by the least time that can have
+    /// passed, and never back.
+    pub(crate) fn service_time_ms(&self, now: Reading) -> u64 {
+        let elapsed = u64::try_from(now.since(self.began).min.as_millis()).unwrap_or(u64::MAX);
+        self.time_ms.saturating_add(elapsed)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        env: Env,
+        config: Config,
+        durable: Durable,
+        roots: Roots,
+        hub: Hub,
+        proposals: queue::Sender<Proposal>,
+    ) -> Self {
+        Self {
+            env,
+            member: config.member,
+            incarnation: config.incarnation,
+            leader_lease_max: config.leader_lease_max,
+            config,
+            durable,
+            roots: Arc::new(roots),
+            hub: Arc::new(hub),
+            proposals,
+            inflight: Mutex::new(Inflight::default()),
+            reigning: Mutex::new(None),
+            log_bytes: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+            stop_reason: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn inflight(&self) -> MutexGuard<'_, Inflight> {
+        self.inflight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reigning(&self) -> MutexGuard<'_, Option<Reigning>> {
+        self.reigning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn applied_bytes(&self, bytes: usize) {
+        self.log_bytes
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Log bytes applied since the last snapshot began.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn snapshot_began(&self) {
+        self.log_bytes.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends every wait. Nothing will be applied any more.
+    pub(crate) fn stopped(&self, reason: Option<String>) {
+        self.begin_stop();
+        if reason.is_some() {
+            *self
+                .stop_reason
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = reason;
+        }
+        *self.reigning() = None;
+        self.inflight().stop();
+        self.hub.stop();
+        self.roots.stop();
+    }
+
+    pub(crate) fn stop_reason(&self) -> Option<String> {
+        self.stop_reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,216 @@
+//! One client's watch stream: requests in, messages out.
+
+use super::hub::{Hub, NoStream};
+use super::{CancelReason, WatchCreate, WatchEvent, WatchMessage};
+use crate::roots::Roots;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use synod_state::Compacted;
+
+/// Replays done in one poll before the reading task lets others run.
+const REPLAYS_PER_POLL: usize = 8;
+
+/// A stream of watch messages. Dropping it ends its watches.
+#[derive(Debug)]
+pub struct WatchStream {
+    requester: WatchRequester,
+    /// What is left of a message that was cut.
+    rest: VecDeque<WatchMessage>,
+}
+
+/// The requesting side of a [`WatchStream`], to be used while another task reads.
+#[derive(Clone, Debug)]
+pub struct WatchRequester {
+    hub: Arc<Hub>,
+    roots: Arc<Roots>,
+    stream: u64,
+}
+
+impl WatchStream {
+    /// Opens a stream in `hub` that replays from `roots`.
+    ///
+    /// # Errors
+    /// [`NoStream`] if there are too many, or the member stops.
+    pub fn open(hub: Arc<Hub>, roots: Arc<Roots>) -> Result<Self, NoStream> {
+        let stream = hub.open()?;
+        Ok(Self {
+            requester: WatchRequester { hub, roots, stream },
+            rest: VecDeque::new(),
+        })
+    }
+
+    /// The requesting side.
+    #[must_use]
+    pub fn requester(&self) -> WatchRequester {
+        self.requester.clone()
+    }
+
+    /// The next message; `None` when the member stops.
+    pub async fn next(&mut self) -> Option<WatchMessage> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`WatchStream::next`].
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchMessage>> {
+        if let Some(message) = self.rest.pop_front() {
+            return Poll::Ready(Some(message));
+        }
+        for _ in 0..REPLAYS_PER_POLL {
+            let (watch_id, watcher) = {
+                let mut inner = self.requester.hub.lock();
+                if inner.is_stopped() {
+                    return Poll::Ready(None);
+                }
+                let outlet = inner.outlet(self.requester.stream);
+                if let Some(message) = outlet.pop() {
+                    let fragment = match &message {
+                        WatchMessage::Events { watch_id, .. } => {
+                            outlet.watchers.get(watch_id).is_some_and(|w| w.fragment)
+                        }
+                        WatchMessage::Created { .. }
+                        | WatchMessage::Canceled { .. }
+                        | WatchMessage::Progress { .. } => false,
+                    };
+                    drop(inner);
+                    return Poll::Ready(Some(self.cut(message, fragment)));
+                }
+                let Some(watch_id) = outlet.behind.pop_front() else {
+                    outlet.waker = Some(cx.waker().clone());
+                    return Poll::Pending;
+                };
+                let watcher = outlet.watchers.get(&watch_id);
+                (
+                    watch_id,
+                    watcher
+                        .expect("only watchers that exist are behind")
+                        .clone(),
+                )
+            };
+            if let Some(message) = self.replay(watch_id, &watcher) {
+                return Poll::Ready(Some(self.cut(message, watcher.fragment)));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads one stretch of history for a watcher that is behind, without holding the hub.
+    fn replay(&self, watch_id: i64, watcher: &super::hub::Watcher) -> Option<WatchMessage> {
+        let WatchRequester { hub, roots, stream } = &self.requester;
+        let root = roots.latest();
+        let seen = root.revision();
+        let replayed = root.events(watcher.next, hub.limits().watch_replay_revisions_max);
+        let history = match replayed {
+            Ok(history) => history,
+            Err(Compacted(revision)) => {
+                let reason = CancelReason::Compacted(revision);
+                hub.lock().cancel(*stream, watch_id, reason);
+                return None;
+            }
+        };
+        let told_to = history.last().map_or(seen, |event| event.kv.mod_revision);
+        let next = told_to.max(watcher.next - 1) + 1;
+        let events: Vec<WatchEvent> = history
+            .into_iter()
+            .filter(|event| watcher.wants(event))
+            .map(|event| {
+                let prev_kv = if watcher.prev_kv {
+                    root.previous(&event)
+                } else {
+                    None
+                };
+                WatchEvent { event, prev_kv }
+            })
+            .collect();
+        hub.lock().caught_up_to(*stream, watch_id, next, seen);
+        if events.is_empty() {
+            return None;
+        }
+        Some(WatchMessage::Events {
+            watch_id,
+            revision: told_to,
+            events,
+            fragment: false,
+        })
+    }
+
+    /// Cuts a message that is larger than a response may be, if the watcher allows it.
+    fn cut(&mut self, message: WatchMessage, allowed: bool) -> WatchMessage {
+        let bytes_max = self.requester.hub.limits().watch_response_bytes_max;
+        if !allowed || message.weight() <= bytes_max {
+            return message;
+        }
+        let WatchMessage::Events {
+            watch_id,
+            revision,
+            events,
+            ..
+        } = message
+        else {
+            return message;
+        };
+        let mut part = Vec::new();
+        let mut part_bytes = 0;
+        for event in events {
+            let weight = event.weight();
+            if !part.is_empty() && part_bytes + weight > bytes_max {
+                let events = std::mem::take(&mut part);
+                part_bytes = 0;
+                self.rest.push_back(WatchMessage::Events {
+                    watch_id,
+                    revision,
+                    events,
+                    fragment: true,
+                });
+            }
+            part_bytes += weight;
+            part.push(event);
+        }
+        self.rest.push_back(WatchMessage::Events {
+            watch_id,
+            revision,
+            events: part,
+            fragment: false,
+        });
+        self.rest.pop_front().expect("at least one part was made")
+    }
+}
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        self.requester.hub.close(self.requester.stream);
+    }
+}
+
+impl WatchRequester {
+    /// Asks for a watch; its answer comes through the stream.
+    pub fn create(&self, request: &WatchCreate) {
+        self.request(|inner, stream, hub| inner.create(stream, request, hub.limits()));
+    }
+
+    /// Ends a watch; the answer comes through the stream, unless there is no such watch.
+    pub fn cancel(&self, watch_id: i64) {
+        self.request(|inner, stream, _| inner.cancel(stream, watch_id, CancelReason::ByClient));
+    }
+
+    /// Asks for one progress report of the whole stream, given once all watches are synced.
+    pub fn progress(&self) {
+        self.request(|inner, stream, _| inner.want_progress(stream));
+    }
+
+    fn request(&self, act: impl FnOnce(&mut super::hub::Inner, u64, &Hub)) {
+        let waker = {
+            let mut inner = self.hub.lock();
+            if !inner.is_open(self.stream) {
+                return;
+            }
+            act(&mut inner, self.stream, &self.hub);
+            inner.outlet(self.stream).waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
