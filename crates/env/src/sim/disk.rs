@@ -493,3 +493,6 @@ impl Drop for SimFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

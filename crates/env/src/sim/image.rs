@@ -354,20 +354,29 @@ impl Image {
         Some(Bytes::copy_from_slice(&self.content(inode).durable))
     }
 
-    /// Flips the bits of `mask` in one byte of a file, in both images. False if there is no such
-    /// byte.
-    pub(super) fn flip(&mut self, path: &str, offset: u64, mask: u8) -> bool {
+    /// Flips the bits of `mask` in one byte of a file, in both images and in what is on its way
+    /// from one to the other. False if there is no such byte.
+    pub(super) fn flip(&mut self, path: &str, offset: u64, mask: u8, now_ns: u64) -> bool {
         let Some(inode) = self.lookup(path) else {
             return false;
         };
         let content = self.content_mut(inode);
-        let offset = place(offset);
-        let Some(byte) = content.volatile.get_mut(offset) else {
+        if offset >= content.volatile.len() as u64 {
             return false;
-        };
-        *byte ^= mask;
-        if let Some(byte) = content.durable.get_mut(offset) {
+        }
+        content.settle(now_ns);
+        let place = place(offset);
+        content.volatile[place] ^= mask;
+        if let Some(byte) = content.durable.get_mut(place) {
             *byte ^= mask;
+        }
+        for write in &mut content.unsynced {
+            let end = write.offset + write.data.len() as u64;
+            if (write.offset..end).contains(&offset) {
+                let mut data = write.data.to_vec();
+                data[self::place(offset - write.offset)] ^= mask;
+                write.data = data.into();
+            }
         }
         true
     }
@@ -460,3 +469,6 @@ fn overwrite(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
     }
     bytes[start..end].copy_from_slice(data);
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,7 +206,9 @@ impl Nemesis {
     /// the file is not that long, or not there.
     pub fn rot(&self, member: MemberId, path: &str, offset: u64, mask: u8) -> bool {
         self.disk(member, |state, index| {
-            state.members[index].disk.image.flip(path, offset, mask)
+            let now_ns = state.now_ns;
+            let image = &mut state.members[index].disk.image;
+            image.flip(path, offset, mask, now_ns)
         })
     }
 

@@ -218,3 +218,6 @@ impl Net for SimNet {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

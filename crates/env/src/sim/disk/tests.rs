@@ -1,0 +1,245 @@
+use crate::disk::Open;
+use crate::sim::{DiskLatency, DiskOp, Sim};
+use crate::{Env, File, MemberId};
+use bytes::Bytes;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+const ONE: MemberId = MemberId(1);
+
+async fn create(env: &Env, path: &str) -> Arc<dyn File> {
+    env.disk().open(path, Open::Create).await.unwrap()
+}
+
+#[test]
+fn a_file_reads_as_it_was_written() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.block_on(async {
+        let disk = env.disk();
+        disk.create_dir("a/b").await.unwrap();
+        let file = create(&env, "a/b/f").await;
+        file.write_at(3, Bytes::from_static(b"xyz")).await.unwrap();
+        file.write_at(4, Bytes::from_static(b"-")).await.unwrap();
+        assert_eq!(file.len().await.unwrap(), 6);
+        assert_eq!(file.read_at(0, 100).await.unwrap().as_ref(), b"\0\0\0x-z");
+        assert_eq!(file.read_at(5, 1).await.unwrap().as_ref(), b"z");
+        assert_eq!(file.read_at(7, 1).await.unwrap().as_ref(), b"");
+        assert_eq!(disk.list("").await.unwrap(), ["a"]);
+        assert_eq!(disk.list("a").await.unwrap(), ["b"]);
+        disk.rename("a/b/f", "g").await.unwrap();
+        assert_eq!(disk.list("a/b").await.unwrap(), [""; 0]);
+        let read = disk.open("g", Open::Read).await.unwrap();
+        assert_eq!(read.len().await.unwrap(), 6);
+    })
+    .unwrap();
+}
+
+#[test]
+fn each_mistake_has_its_error() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let errors = sim.block_on(async {
+        let disk = env.disk();
+        let file = create(&env, "f").await;
+        file.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+        let reader = disk.open("f", Open::Read).await.unwrap();
+        [
+            disk.open("g", Open::Read).await.err(),
+            disk.open("g", Open::Write).await.err(),
+            disk.open("f", Open::Create).await.err(),
+            disk.open("d/f", Open::Create).await.err(),
+            disk.list("d").await.err(),
+            disk.remove("g").await.err(),
+            disk.rename("g", "h").await.err(),
+            disk.rename("f", "d/f").await.err(),
+            disk.sync_dir("d").await.err(),
+            disk.create_dir("f/d").await.err(),
+            disk.open("../f", Open::Read).await.err(),
+            disk.open("/f", Open::Read).await.err(),
+            reader.write_at(0, Bytes::from_static(b"y")).await.err(),
+        ]
+        .map(|error| error.unwrap().kind())
+    });
+    use ErrorKind::{AlreadyExists, InvalidInput, NotFound, PermissionDenied};
+    let expected = [
+        NotFound,
+        NotFound,
+        AlreadyExists,
+        NotFound,
+        NotFound,
+        NotFound,
+        NotFound,
+        NotFound,
+        NotFound,
+        AlreadyExists,
+        InvalidInput,
+        InvalidInput,
+        PermissionDenied,
+    ];
+    assert_eq!(errors, Ok(expected));
+}
+
+#[test]
+fn operations_take_the_time_the_disk_needs() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let just = |millis| (Duration::from_millis(millis), Duration::from_millis(millis));
+    let latency = DiskLatency {
+        read: just(1),
+        write: just(2),
+        sync: just(10),
+        name: just(100),
+    };
+    sim.nemesis().set_disk_latency(ONE, latency);
+    sim.block_on(async {
+        let file = create(&env, "f").await;
+        file.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+        file.sync().await.unwrap();
+        file.read_at(0, 1).await.unwrap();
+    })
+    .unwrap();
+    assert_eq!(sim.now(), Duration::from_millis(113));
+    sim.nemesis().stall_disk(ONE, Duration::from_secs(60));
+    sim.block_on(async { env.disk().list("").await.unwrap() })
+        .unwrap();
+    assert_eq!(sim.now(), Duration::from_millis(60_213));
+}
+
+#[test]
+fn a_sync_completes_although_nobody_awaits_it_and_the_member_is_paused() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.block_on(async {
+        let file = create(&env, "f").await;
+        env.disk().sync_dir("").await.unwrap();
+        file.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+        let now = env.now();
+        let cut_short = env.deadline(now, file.sync()).await;
+        assert!(cut_short.is_err());
+    })
+    .unwrap();
+    let nemesis = sim.nemesis();
+    nemesis.pause(ONE);
+    assert_eq!(nemesis.durable(ONE, "f").unwrap().as_ref(), b"");
+    sim.run_for(Duration::from_millis(1)).unwrap();
+    assert_eq!(nemesis.durable(ONE, "f").unwrap().as_ref(), b"x");
+}
+
+#[test]
+fn a_full_disk_refuses_growth_and_nothing_else() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.nemesis().set_disk_capacity(ONE, 4_096);
+    sim.block_on(async {
+        let file = create(&env, "f").await;
+        file.write_at(0, Bytes::from(vec![1; 4_000])).await.unwrap();
+        let refused = file.write_at(4_000, Bytes::from(vec![2; 4_000])).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::StorageFull);
+        assert!(file.len().await.unwrap() <= 4_096);
+        file.write_at(0, Bytes::from(vec![3; 4_000])).await.unwrap();
+        file.sync().await.unwrap();
+        env.disk().remove("f").await.unwrap();
+        env.disk().sync_dir("").await.unwrap();
+        drop(file);
+        env.sleep(Duration::from_secs(1)).await;
+        let other = create(&env, "g").await;
+        env.disk().sync_dir("").await.unwrap();
+        env.sleep(Duration::from_secs(1)).await;
+        other
+            .write_at(0, Bytes::from(vec![4; 4_096]))
+            .await
+            .unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_nth_operation_of_a_kind_fails_and_the_next_does_not() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let nemesis = sim.nemesis();
+    nemesis.fail_disk_op(ONE, DiskOp::Sync, 2);
+    nemesis.fail_disk_op(ONE, DiskOp::Write, 3);
+    let results = sim.block_on(async {
+        let file = create(&env, "f").await;
+        let mut results = Vec::new();
+        for _ in 0..4 {
+            let written = file.write_at(0, Bytes::from_static(b"x")).await;
+            results.push((written.is_ok(), file.sync().await.is_ok()));
+        }
+        results
+    });
+    let expected = vec![(true, true), (true, false), (false, true), (true, true)];
+    assert_eq!(results, Ok(expected));
+    assert_eq!(nemesis.disk_counters(ONE).injected_errors, 2);
+    assert_eq!(nemesis.disk_counters(ONE).syncs, 3);
+}
+
+#[test]
+fn the_operation_with_which_the_power_fails_never_returns() {
+    let mut lengths = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let sim = Sim::new(seed);
+        let env = sim.member(ONE);
+        // Open, directory sync, then writes and syncs in turn: the seventh is a write.
+        sim.nemesis().crash_at_disk_op(ONE, 7);
+        let task = env.clone();
+        env.spawn("writer", async move {
+            let file = create(&task, "f").await;
+            task.disk().sync_dir("").await.unwrap();
+            for offset in 0_u8.. {
+                file.write_at(offset.into(), Bytes::from_static(b"x"))
+                    .await
+                    .unwrap();
+                file.sync().await.unwrap();
+            }
+        });
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        assert!(!sim.nemesis().is_up(ONE));
+        assert_eq!(sim.nemesis().disk_counters(ONE).ops, 7);
+        let env = sim.member(ONE);
+        let len = sim.block_on(async {
+            let file = env.disk().open("f", Open::Read).await.unwrap();
+            file.len().await.unwrap()
+        });
+        lengths.insert(len.unwrap());
+    }
+    assert_eq!(lengths, [2, 3].into());
+}
+
+#[test]
+fn an_open_that_never_returns_gives_its_handle_back() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.nemesis().crash_at_disk_op(ONE, 1);
+    let task = env.clone();
+    env.spawn("opens", async move {
+        let _file = create(&task, "f").await;
+    });
+    sim.run_for(Duration::from_secs(1)).unwrap();
+    assert!(!sim.nemesis().is_up(ONE));
+}
+
+#[test]
+fn rot_is_seen_by_readers_and_survives_a_crash() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.block_on(async {
+        let file = create(&env, "f").await;
+        file.write_at(0, Bytes::from_static(b"abc")).await.unwrap();
+        file.sync().await.unwrap();
+        env.disk().sync_dir("").await.unwrap();
+    })
+    .unwrap();
+    assert!(sim.nemesis().rot(ONE, "f", 1, 0x20));
+    assert!(!sim.nemesis().rot(ONE, "f", 3, 0x20));
+    assert!(!sim.nemesis().rot(ONE, "g", 0, 0x20));
+    let env = sim.restart(ONE);
+    let read = sim.block_on(async {
+        let file = env.disk().open("f", Open::Read).await.unwrap();
+        file.read_at(0, 3).await.unwrap()
+    });
+    assert_eq!(read.unwrap().as_ref(), b"aBc");
+}
