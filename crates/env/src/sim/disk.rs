@@ -303,10 +303,13 @@ impl Disk for SimDisk {
 
     fn create_dir<'a>(&'a self, dir: &'a str) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(self.name_op(dir, move |at| {
-            let mut above = dir;
+            if at.disk.image.lookup(dir).is_some() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let mut above = parent(dir);
             while !above.is_empty() {
                 if at.disk.image.lookup(above).is_some() {
-                    return Err(io::ErrorKind::AlreadyExists.into());
+                    return Err(io::ErrorKind::NotADirectory.into());
                 }
                 above = parent(above);
             }

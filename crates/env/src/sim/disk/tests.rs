@@ -62,7 +62,7 @@ fn each_mistake_has_its_error() {
         ]
         .map(|error| error.unwrap().kind())
     });
-    use ErrorKind::{AlreadyExists, InvalidInput, NotFound, PermissionDenied};
+    use ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let expected = [
         NotFound,
         NotFound,
@@ -73,7 +73,7 @@ fn each_mistake_has_its_error() {
         NotFound,
         NotFound,
         NotFound,
-        AlreadyExists,
+        NotADirectory,
         InvalidInput,
         InvalidInput,
         PermissionDenied,
