@@ -25,3 +25,6 @@ pub use net::{Lane, MemberId, Net};
 pub use prng::Prng;
 pub use time::{Elapsed, Instant, Reading, WallTime};
 pub use world::{BoxFuture, Env, World, current, with_current};
+
+#[cfg(test)]
+mod probe;

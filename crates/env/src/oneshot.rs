@@ -127,3 +127,6 @@ impl<T> std::fmt::Debug for Receiver<T> {
         f.write_str("Receiver")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,7 +124,9 @@ impl<T> Sender<T> {
             if shared.receiver_gone {
                 return Poll::Ready(Err(SendError::Closed(item)));
             }
-            if shared.items.len() < shared.capacity {
+            // Room is for those who waited first; they have been woken and will take it.
+            let is_next = place.ticket.is_some() || shared.blocked.is_empty();
+            if is_next && shared.items.len() < shared.capacity {
                 shared.items.push_back(item);
                 let waker = shared.receiver.take();
                 drop(shared);
@@ -160,9 +162,11 @@ impl<T> Place<'_, T> {
             shared.next_ticket
         });
         self.ticket = Some(ticket);
-        match shared.blocked.iter_mut().find(|(held, _)| *held == ticket) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => shared.blocked.push_back((ticket, cx.waker().clone())),
+        // Whoever was woken and found the room taken is in front again.
+        let blocked = &mut shared.blocked;
+        match blocked.binary_search_by_key(&ticket, |(held, _)| *held) {
+            Ok(at) => blocked[at].1.clone_from(cx.waker()),
+            Err(at) => blocked.insert(at, (ticket, cx.waker().clone())),
         }
     }
 }
@@ -247,7 +251,10 @@ impl<T> Receiver<T> {
                 Some(value) => (Some(value), wake_one(&mut shared)),
                 None if shared.senders == 0 => (None, None),
                 None => {
-                    shared.receiver = Some(cx.waker().clone());
+                    match &mut shared.receiver {
+                        Some(waker) => waker.clone_from(cx.waker()),
+                        None => shared.receiver = Some(cx.waker().clone()),
+                    }
                     return Poll::Pending;
                 }
             }
@@ -327,3 +334,6 @@ impl<T> fmt::Debug for Receiver<T> {
         f.write_str("Receiver")
     }
 }
+
+#[cfg(test)]
+mod tests;

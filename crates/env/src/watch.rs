@@ -79,8 +79,10 @@ pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
 impl<T> Sender<T> {
     /// Sets the value and wakes whoever waits.
     pub fn send(&self, value: T) {
+        // What was there before is dropped without the lock: its destructor may look here.
+        let mut value = value;
         self.send_if(|current| {
-            *current = value;
+            std::mem::swap(current, &mut value);
             true
         });
     }
@@ -240,3 +242,6 @@ impl<T> fmt::Debug for Receiver<T> {
         f.write_str("Receiver")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,6 +163,14 @@ impl State {
         }
     }
 
+    fn bounds(&self, until_ns: u64) -> Bounds {
+        let events = self.trace.events();
+        Bounds {
+            until_ns,
+            events_max: events.saturating_add(self.options.events_max),
+        }
+    }
+
     /// Crashes whoever is to lose power by now.
     fn crash_as_planned(&mut self) {
         let events = self.trace.events();
@@ -171,6 +179,15 @@ impl State {
             self.crash(index);
         }
     }
+}
+
+/// How far a run may go.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Nothing happens that is due after this moment.
+    until_ns: u64,
+    /// No more happens once so many events have been recorded.
+    events_max: u64,
 }
 
 /// What one turn of the loop did.
@@ -183,6 +200,8 @@ enum Turn {
     Later,
     /// Nothing can ever happen.
     Never,
+    /// As many events have happened as may.
+    Spent,
 }
 
 impl Kernel {
@@ -259,25 +278,16 @@ impl Kernel {
         future: impl Future<Output = T>,
     ) -> Result<T, Stuck> {
         let mut future = pin!(future);
-        let (handle, limit_ns, events_max) = {
+        let _running = Running::new(self);
+        let (handle, bounds) = {
             let mut state = self.lock();
-            let Options {
-                events_max,
-                run_max,
-                ..
-            } = state.options;
-            let limit_ns = state.now_ns.saturating_add(nanos(run_max));
-            (
-                state.tasks.begin_caller(self),
-                limit_ns,
-                state.trace.events().saturating_add(events_max),
-            )
+            let until_ns = state.now_ns.saturating_add(nanos(state.options.run_max));
+            (state.tasks.begin_caller(self), state.bounds(until_ns))
         };
-        let running = Running::new(self);
         let waker = Waker::from(Arc::clone(&handle));
         let mut cx = Context::from_waker(&waker);
         loop {
-            match self.turn(limit_ns) {
+            match self.turn(bounds) {
                 Turn::Caller => {
                     handle.begin_poll();
                     let polled = future.as_mut().poll(&mut cx);
@@ -289,41 +299,35 @@ impl Kernel {
                 Turn::Progress => {}
                 Turn::Later => return Err(self.stuck(StuckBy::Time)),
                 Turn::Never => return Err(self.stuck(StuckBy::Deadlock)),
-            }
-            if running.events() > events_max {
-                return Err(self.stuck(StuckBy::Events));
+                Turn::Spent => return Err(self.stuck(StuckBy::Events)),
             }
         }
     }
 
     /// Runs until true time is `until_ns`.
     pub(super) fn run_until(self: &Arc<Self>, until_ns: u64) -> Result<(), Stuck> {
-        let running = Running::new(self);
-        let events_max = {
-            let mut state = self.lock();
-            state.tasks.end_caller();
-            let events_max = state.options.events_max;
-            state.trace.events().saturating_add(events_max)
-        };
+        let _running = Running::new(self);
+        let bounds = self.lock().bounds(until_ns);
         loop {
-            match self.turn(until_ns) {
+            match self.turn(bounds) {
                 Turn::Caller | Turn::Progress => {}
                 Turn::Later | Turn::Never => {
                     let mut state = self.lock();
                     state.now_ns = state.now_ns.max(until_ns);
                     return Ok(());
                 }
-            }
-            if running.events() > events_max {
-                return Err(self.stuck(StuckBy::Events));
+                Turn::Spent => return Err(self.stuck(StuckBy::Events)),
             }
         }
     }
 
-    /// Polls one task, or lets one event happen that is due by `limit_ns`.
-    fn turn(&self, limit_ns: u64) -> Turn {
+    /// Polls one task, or lets one event happen that is due.
+    fn turn(&self, bounds: Bounds) -> Turn {
         let mut guard = self.lock();
         let state = &mut *guard;
+        if state.trace.events() >= bounds.events_max {
+            return Turn::Spent;
+        }
         if !state.crash_at_event.is_empty() {
             state.crash_as_planned();
             if !state.doomed.is_empty() {
@@ -371,7 +375,7 @@ impl Kernel {
                 let Some(next_ns) = state.timeline.next_ns() else {
                     return Turn::Never;
                 };
-                if next_ns > limit_ns {
+                if next_ns > bounds.until_ns {
                     return Turn::Later;
                 }
                 state.now_ns = state.now_ns.max(next_ns);
@@ -444,10 +448,6 @@ impl<'a> Running<'a> {
         drop(state);
         assert!(!nested, "a task must not run the world it is part of");
         Self(kernel)
-    }
-
-    fn events(&self) -> u64 {
-        self.0.lock().trace.events()
     }
 }
 
