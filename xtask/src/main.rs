@@ -10,6 +10,10 @@
 
 mod ci;
 mod codegen;
+mod interop;
+mod member;
+mod process;
+mod provision;
 mod tidy;
 mod world;
 
@@ -35,6 +39,11 @@ const COMMANDS: &[Command] = &[
         name: "codegen",
         summary: "the Rust code of proto/; with --check, fails if the committed code differs",
         run: codegen::run,
+    },
+    Command {
+        name: "interop",
+        summary: "clients that others wrote, against a member or (--against etcd) against etcd",
+        run: interop::run,
     },
     Command {
         name: "tidy",

@@ -7,7 +7,7 @@ mod dependencies;
 #[cfg(test)]
 mod tests;
 
-use crate::{Outcome, world};
+use crate::{Outcome, codegen, world};
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
@@ -52,6 +52,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut findings = dependencies::findings()?;
     for file in &tracked {
         findings.extend(file_findings(file, &paths));
+    }
+    if let Err(stale) = codegen::run(&["--check".to_owned()]) {
+        findings.push(stale);
     }
     for finding in &findings {
         println!("{finding}");

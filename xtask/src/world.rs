@@ -78,6 +78,13 @@ pub(crate) fn install_program(from: &Path, to: &Path) -> Outcome {
         .map_err(|error| format!("copy {} to {}: {error}", from.display(), to.display()))
 }
 
+/// Opens a log that a server appends to, twice: for its standard output and its standard error.
+pub(crate) fn log_file(path: &Path) -> Outcome<(Stdio, Stdio)> {
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
+    file.and_then(|file| Ok((Stdio::from(file.try_clone()?), Stdio::from(file))))
+        .map_err(|error| format!("open {}: {error}", path.display()))
+}
+
 /// The files in a folder whose names end in `suffix`, sorted.
 pub(crate) fn files(folder: &Path, suffix: &str) -> Outcome<Vec<PathBuf>> {
     let entries =
