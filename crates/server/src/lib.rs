@@ -1,1 +1,121 @@
-//! Placeholder until the crate's first commit.
+//! The client port: gRPC as etcd speaks it, and a little HTTP/1.1, on the same listener.
+//!
+//! This crate translates and decides nothing. A request is read and routed (`grpc`, `route`),
+//! put into the member's words (`translate`), handed to the [`Node`], and its outcome put into
+//! etcd's words (`translate`, `errors`). What the member promises is the business of
+//! `synod-node`; here it can only be passed on or lost.
+
+mod call;
+mod cluster;
+mod errors;
+mod grpc;
+mod health;
+mod http;
+mod kv;
+mod lease;
+mod listen;
+mod maintenance;
+mod methods;
+mod metrics;
+mod route;
+mod stop;
+mod translate;
+mod watch;
+
+pub use cluster::Member;
+pub use errors::OUTCOME;
+pub use listen::serve;
+pub use metrics::ProcessUsage;
+
+use crate::metrics::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+use synod_env::watch as latest;
+use synod_node::Node;
+
+/// The version of etcd's API that Synod speaks, as clients read it in `Status`, `/version` and
+/// the metrics. Several of them refuse or degrade below 3.5.13 or 3.6, and cannot read anything
+/// that is not three numbers; it says nothing about Synod's own version.
+pub const ETCD_API_VERSION: &str = "3.6.4";
+
+/// [`ETCD_API_VERSION`] as a cluster announces it: without the patch level.
+pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+
+/// The storage version that goes with [`ETCD_API_VERSION`].
+pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
+
+/// Beyond the largest request, so that one a little too large is refused in etcd's words instead
+/// of gRPC's.
+const REQUEST_OVERHEAD_BYTES: usize = 512 << 10;
+
+/// What a server is told when it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster's number.
+    pub cluster_id: u64,
+    /// The cluster's members.
+    pub members: Vec<Member>,
+    /// Most connections at a time; more wait in the operating system's backlog.
+    pub connections_max: usize,
+    /// Most requests and streams at a time on one connection.
+    pub connection_streams_max: u32,
+    /// How often a quiet connection is asked for a sign of life.
+    pub keep_alive_interval: Duration,
+    /// How long that sign may take.
+    pub keep_alive_timeout: Duration,
+    /// How long the head of an HTTP/1.1 request may take.
+    pub header_timeout: Duration,
+    /// How long requests that are under way may take when the server stops.
+    pub drain: Duration,
+    /// Asks the operating system about the process, for the metrics.
+    pub process_usage: Option<fn() -> ProcessUsage>,
+}
+
+impl Config {
+    /// etcd's settings for a cluster.
+    #[must_use]
+    pub fn new(cluster_id: u64, members: Vec<Member>) -> Self {
+        Self {
+            cluster_id,
+            members,
+            connections_max: 16_384,
+            connection_streams_max: 65_536,
+            keep_alive_interval: Duration::from_secs(2 * 60 * 60),
+            keep_alive_timeout: Duration::from_secs(20),
+            header_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            process_usage: None,
+        }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    node: Node,
+    config: Config,
+    metrics: Arc<Metrics>,
+    /// Turns true when the server stops.
+    stop: latest::Receiver<bool>,
+}
+
+impl Server {
+    fn new(node: Node, config: Config, stop: latest::Receiver<bool>) -> Self {
+        Self {
+            node,
+            config,
+            metrics: Arc::new(Metrics::new()),
+            stop,
+        }
+    }
+
+    /// How long a request may take whose client sets no earlier deadline.
+    fn timeout_max(&self) -> Duration {
+        self.node.limits().request_timeout
+    }
+
+    /// The largest message that is read at all.
+    fn message_bytes_max(&self) -> usize {
+        self.node.limits().request_bytes_max + REQUEST_OVERHEAD_BYTES
+    }
+}

@@ -1,0 +1,111 @@
+//! What the client port serves beside gRPC: `/health`, `/version`, `/metrics`.
+
+use crate::call::Call;
+use crate::grpc::Body;
+use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, Server, metrics};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use synod_node::Consistency;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
+
+impl Server {
+    /// Answers a request that is not for a gRPC method.
+    pub(crate) async fn plain_http(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let known = matches!(path, "/health" | "/version" | "/metrics");
+        if !known {
+            let sentence = if path.starts_with("/v3/") {
+                "this version of Synod does not serve the JSON gateway\n"
+            } else {
+                "404 page not found\n"
+            };
+            return respond(StatusCode::NOT_FOUND, TEXT, sentence);
+        }
+        if request.method() != Method::GET {
+            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use GET\n");
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET"));
+            return response;
+        }
+        match path {
+            "/health" => self.health(&request).await,
+            "/version" => respond(
+                StatusCode::OK,
+                JSON,
+                format!(
+                    "{{\"etcdserver\":\"{ETCD_API_VERSION}\",\
+                     \"etcdcluster\":\"{ETCD_CLUSTER_VERSION}\",\
+                     \"storage\":\"{ETCD_STORAGE_VERSION}\"}}"
+                ),
+            ),
+            "/metrics" => respond(StatusCode::OK, PROMETHEUS, metrics::render(self)),
+            other => unreachable!("{other} is known but not served"),
+        }
+    }
+
+    /// Healthy is a member that can read, and write within the quota.
+    async fn health(&self, request: &Request<Incoming>) -> Response<Body> {
+        let query = request.uri().query().unwrap_or("");
+        let given = |wanted: &str| query.split('&').any(|parameter| parameter == wanted);
+        let call = Call::new(self.node.now(), request.headers(), self.timeout_max());
+        match self
+            .ailment(call, given("serializable=true"), given("exclude=NOSPACE"))
+            .await
+        {
+            None => {
+                self.metrics.health_successes.add(1);
+                respond(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#)
+            }
+            Some(reason) => {
+                self.metrics.health_failures.add(1);
+                let body = format!(r#"{{"health":"false","reason":"{reason}"}}"#);
+                respond(StatusCode::SERVICE_UNAVAILABLE, JSON, body)
+            }
+        }
+    }
+
+    /// What is wrong, in a few words without quotes.
+    async fn ailment(&self, call: Call, serializable: bool, without_space: bool) -> Option<String> {
+        let root = self.node.root();
+        if !without_space && root.bytes() >= root.quota_bytes() {
+            return Some("ALARM NOSPACE".into());
+        }
+        if serializable {
+            return None;
+        }
+        if self.node.status().leader.is_none() {
+            return Some("RAFT NO LEADER".into());
+        }
+        let read = self
+            .node
+            .read(Consistency::Linearizable, call.deadline)
+            .await;
+        read.err()
+            .map(|failure| format!("RANGE ERROR:{}", call.status(&failure).message()))
+    }
+}
+
+pub(crate) fn respond(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl Into<bytes::Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::plain(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// For a gRPC method's path without HTTP/2 or without gRPC's content type.
+pub(crate) fn not_grpc() -> Response<Body> {
+    respond(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        TEXT,
+        "this path takes gRPC: HTTP/2 and content-type application/grpc\n",
+    )
+}

@@ -1,0 +1,42 @@
+//! The service `etcdserverpb.Maintenance`.
+
+use crate::{ETCD_API_VERSION, ETCD_STORAGE_VERSION, Server, errors};
+use synod_api::etcdserverpb as pb;
+use synod_log::Role;
+
+impl Server {
+    /// How this member is, by its own knowledge.
+    pub(crate) fn status(&self) -> pb::StatusResponse {
+        let root = self.node.root();
+        let status = self.node.status();
+        let mut errors = Vec::new();
+        if status.leader.is_none() {
+            errors.push(errors::NO_LEADER.text.to_owned());
+        }
+        if root.bytes() >= root.quota_bytes() {
+            errors.push(format!("memberID:{} alarm:NOSPACE ", self.node.member().0));
+        }
+        let bytes = i64::try_from(root.bytes()).unwrap_or(i64::MAX);
+        pb::StatusResponse {
+            header: Some(self.header(root.revision())),
+            version: ETCD_API_VERSION.to_owned(),
+            db_size: bytes,
+            leader: status.leader.map_or(0, |leader| leader.0),
+            raft_index: status.committed.0,
+            raft_term: status.epoch.0,
+            raft_applied_index: status.applied.0,
+            errors,
+            db_size_in_use: bytes,
+            is_learner: match status.role {
+                Role::Learner => true,
+                Role::Leader | Role::Follower | Role::Candidate => false,
+            },
+            storage_version: ETCD_STORAGE_VERSION.to_owned(),
+            db_size_quota: i64::try_from(root.quota_bytes()).unwrap_or(i64::MAX),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: false,
+                target_version: String::new(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! From a request's path to its handler.
+
+use crate::Server;
+use crate::call::Call;
+use crate::errors;
+use crate::grpc::{self, Body};
+use crate::health;
+use crate::http::not_grpc;
+use crate::methods::Method;
+use crate::metrics::Handling;
+use crate::watch::Responses;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use prost::Message;
+use std::sync::Arc;
+use synod_api::etcdserverpb as pb;
+use synod_api::health as health_pb;
+use tonic::{Code, Status};
+
+impl Server {
+    /// Answers a request of any kind.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let server = self;
+        let Some(method) = Method::at(request.uri().path()) else {
+            return Box::pin(server.answer_unknown(request)).await;
+        };
+        if request.version() != Version::HTTP_2 || !is_grpc(request.headers()) {
+            return not_grpc();
+        }
+        let handling = Handling::begin(&server.metrics, method);
+        let call = Call::new(server.node.now(), request.headers(), server.timeout_max());
+        if call.require_leader && server.node.status().leader.is_none() {
+            return refuse(handling, &errors::NO_LEADER.with_outcome(false));
+        }
+
+        let message_bytes_max = server.message_bytes_max();
+        // Reads the message, awaits the handler, and makes the response.
+        macro_rules! unary {
+            (|$message:ident| $answer:expr) => {
+                match grpc::receive(request.into_body(), message_bytes_max).await {
+                    Ok($message) => finish(handling, $answer),
+                    Err(status) => refuse(handling, &status),
+                }
+            };
+        }
+        // The same on the heap, lest the rare methods weigh on the future of the frequent ones.
+        macro_rules! rare {
+            (|$message:ident| $answer:expr) => {
+                Box::pin(async move { unary!(|$message| $answer) }).await
+            };
+        }
+        match method {
+            Method::Put => unary!(|m| server.put(m, call).await),
+            Method::Range => unary!(|m| server.range(m, call).await),
+            Method::Txn => unary!(|m| server.txn(m, call).await),
+            Method::DeleteRange => rare!(|m| server.delete_range(m, call).await),
+            Method::Compact => rare!(|m| server.compact(m, call).await),
+
+            Method::Watch => match server.node.watch() {
+                Ok(watches) => {
+                    let serve = Arc::clone(&server);
+                    let responses = |requests| Responses::new(serve, requests, watches, handling);
+                    Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+                }
+                Err(failure) => refuse(handling, &call.status(&failure)),
+            },
+
+            Method::LeaseGrant => rare!(|m| server.lease_grant(m, call).await),
+            Method::LeaseRevoke => rare!(|m| server.lease_revoke(m, call).await),
+            Method::LeaseKeepAlive => {
+                let responses = |requests| server.lease_keep_alive(requests, handling);
+                Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+            }
+            Method::LeaseTimeToLive => rare!(|m| server.lease_time_to_live(m, call).await),
+            Method::LeaseLeases => rare!(|m| server.lease_leases(m, call).await),
+
+            Method::MemberList => rare!(|m| server.member_list(m, call).await),
+
+            Method::Status => {
+                rare!(|m| Ok({
+                    let pb::StatusRequest {} = m;
+                    server.status()
+                }))
+            }
+
+            Method::HealthCheck => rare!(|m| health::check(&m)),
+            Method::HealthWatch => {
+                let body = request.into_body();
+                match grpc::receive::<health_pb::HealthCheckRequest>(body, message_bytes_max).await
+                {
+                    Ok(message) => grpc::respond_stream(server.health_watch(&message, handling)),
+                    Err(status) => refuse(handling, &status),
+                }
+            }
+
+            Method::RangeStream
+            | Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote
+            | Method::Alarm
+            | Method::Defragment
+            | Method::Hash
+            | Method::HashKv
+            | Method::Snapshot
+            | Method::MoveLeader
+            | Method::Downgrade
+            | Method::AuthEnable
+            | Method::AuthDisable
+            | Method::AuthStatus
+            | Method::Authenticate
+            | Method::UserAdd
+            | Method::UserGet
+            | Method::UserList
+            | Method::UserDelete
+            | Method::UserChangePassword
+            | Method::UserGrantRole
+            | Method::UserRevokeRole
+            | Method::RoleAdd
+            | Method::RoleGet
+            | Method::RoleList
+            | Method::RoleDelete
+            | Method::RoleGrantPermission
+            | Method::RoleRevokePermission
+            | Method::Lock
+            | Method::Unlock
+            | Method::Campaign
+            | Method::Proclaim
+            | Method::Leader
+            | Method::Observe
+            | Method::Resign => refuse(handling, &not_served(method)),
+        }
+    }
+
+    async fn answer_unknown(&self, request: Request<Incoming>) -> Response<Body> {
+        if is_grpc(request.headers()) {
+            let path = request.uri().path();
+            grpc::refuse(&Status::unimplemented(format!("there is no method {path}")))
+        } else {
+            self.plain_http(request).await
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn finish<M: Message>(mut handling: Handling, answer: Result<M, Status>) -> Response<Body> {
+    match answer {
+        Ok(message) => {
+            handling.end(Code::Ok);
+            grpc::reply(&message)
+        }
+        Err(status) => refuse(handling, &status),
+    }
+}
+
+fn refuse(mut handling: Handling, status: &Status) -> Response<Body> {
+    handling.end(status.code());
+    grpc::refuse(status)
+}
+
+fn not_served(method: Method) -> Status {
+    let (service, name) = (method.service(), method.name());
+    Status::unimplemented(format!(
+        "this version of Synod does not serve {service}/{name}"
+    ))
+}

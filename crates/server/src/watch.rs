@@ -1,0 +1,189 @@
+//! The service `etcdserverpb.Watch`: one stream of requests, one of responses, no task.
+//!
+//! The response stream does everything when it is polled: it takes a request, if one is there,
+//! then the next message of the member's watch stream. It takes one request for each response, so
+//! a client that does not read is not listened to either, and what waits for it stays bounded.
+
+use crate::errors;
+use crate::metrics::Handling;
+use crate::stop::Stop;
+use crate::{Server, translate};
+use futures_util::{Stream, StreamExt as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use synod_api::etcdserverpb as pb;
+use synod_api::etcdserverpb::watch_request::RequestUnion;
+use synod_node::watch::{CancelReason, NO_WATCH};
+use synod_node::{WatchMessage, WatchStream};
+use synod_state::command::Revision;
+use tonic::codec::Streaming;
+use tonic::{Code, Status};
+
+/// Requests taken in one poll that nothing is to be answered to, before others get their turn.
+const REQUESTS_PER_POLL: usize = 64;
+
+/// The responses to one stream of requests.
+pub(crate) struct Responses {
+    server: Arc<Server>,
+    /// `None` once the client has closed its side. What it watches goes on.
+    requests: Option<Streaming<pb::WatchRequest>>,
+    stream: WatchStream,
+    stop: Stop,
+    handling: Handling,
+    over: bool,
+}
+
+impl Responses {
+    pub(crate) fn new(
+        server: Arc<Server>,
+        requests: Streaming<pb::WatchRequest>,
+        stream: WatchStream,
+        handling: Handling,
+    ) -> Self {
+        let stop = Stop::new(server.stop.clone());
+        Self {
+            server,
+            requests: Some(requests),
+            stream,
+            stop,
+            handling,
+            over: false,
+        }
+    }
+
+    /// Takes the next request, if one is there. True if one was.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, Status> {
+        let Some(requests) = &mut self.requests else {
+            return Ok(false);
+        };
+        let request = match requests.poll_next_unpin(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Some(request)) => request?,
+            Poll::Ready(None) => {
+                self.requests = None;
+                return Ok(false);
+            }
+        };
+        let requester = self.stream.requester();
+        let pb::WatchRequest { request_union } = request;
+        match request_union {
+            Some(RequestUnion::CreateRequest(create)) => {
+                requester.create(&translate::watch_create(create));
+            }
+            Some(RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id })) => {
+                requester.cancel(watch_id);
+            }
+            Some(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})) => {
+                requester.progress();
+            }
+            // As in etcd, a request without content, or of a kind to come, is passed over.
+            None => {}
+        }
+        Ok(true)
+    }
+
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<pb::WatchResponse, Status>>> {
+        for _ in 0..REQUESTS_PER_POLL {
+            let requested = match self.poll_request(cx) {
+                Ok(requested) => requested,
+                Err(status) => return Poll::Ready(Some(Err(status))),
+            };
+            match self.stream.poll_next(cx) {
+                Poll::Ready(Some(message)) => {
+                    return Poll::Ready(Some(Ok(response(&self.server, message))));
+                }
+                // The member stops.
+                Poll::Ready(None) => return Poll::Ready(Some(Err(errors::STOPPED.into()))),
+                Poll::Pending => {}
+            }
+            if !requested {
+                return self
+                    .stop
+                    .poll(cx)
+                    .map(|()| Some(Err(errors::STOPPED.into())));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Stream for Responses {
+    type Item = Result<pb::WatchResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let next = std::task::ready!(self.poll_response(cx));
+        match &next {
+            Some(Ok(_)) => {}
+            Some(Err(status)) => {
+                self.over = true;
+                self.handling.end(status.code());
+            }
+            None => {
+                self.over = true;
+                self.handling.end(Code::Ok);
+            }
+        }
+        Poll::Ready(next)
+    }
+}
+
+fn response(server: &Server, message: WatchMessage) -> pb::WatchResponse {
+    let told = |watch_id: i64, revision: Revision| pb::WatchResponse {
+        header: Some(server.header(revision)),
+        watch_id,
+        ..pb::WatchResponse::default()
+    };
+    match message {
+        WatchMessage::Created { watch_id, revision } => pb::WatchResponse {
+            created: true,
+            ..told(watch_id, revision)
+        },
+        WatchMessage::Canceled {
+            watch_id,
+            reason,
+            revision,
+        } => {
+            let (compact_revision, cancel_reason) = cancellation(reason);
+            pb::WatchResponse {
+                // A creation that was refused is answered as created and canceled in one.
+                created: watch_id == NO_WATCH,
+                canceled: true,
+                compact_revision,
+                cancel_reason: cancel_reason.to_owned(),
+                ..told(watch_id, revision)
+            }
+        }
+        WatchMessage::Events {
+            watch_id,
+            revision,
+            events,
+            fragment,
+        } => pb::WatchResponse {
+            fragment,
+            events: events.into_iter().map(translate::watch_event).collect(),
+            ..told(watch_id, revision)
+        },
+        WatchMessage::Progress { watch_id, revision } => told(watch_id, revision),
+    }
+}
+
+/// The compact revision and the reason that a client is told.
+fn cancellation(reason: CancelReason) -> (Revision, &'static str) {
+    match reason {
+        CancelReason::EmptyRange => (0, errors::watch::EMPTY_RANGE),
+        CancelReason::DuplicateId => (0, errors::watch::DUPLICATE_ID),
+        // Clients know this one by the number and expect no words.
+        CancelReason::Compacted(revision) => (revision, ""),
+        CancelReason::InvalidRevision => (0, errors::watch::NEGATIVE_REVISION),
+        CancelReason::TooMany => (0, errors::watch::TOO_MANY),
+        CancelReason::ByClient => (0, ""),
+    }
+}
