@@ -8,12 +8,15 @@
     reason = "failures and progress go beside the result"
 )]
 
+mod bench_etcd;
 mod ci;
 mod codegen;
+mod hazards;
 mod interop;
 mod member;
 mod process;
 mod provision;
+mod recorded;
 mod tidy;
 mod world;
 
@@ -31,6 +34,11 @@ struct Command {
 
 const COMMANDS: &[Command] = &[
     Command {
+        name: "bench-etcd",
+        summary: "Synod and etcd in one run, as ratios, against what Synod must reach",
+        run: bench_etcd::run,
+    },
+    Command {
         name: "ci",
         summary: "format, lints, documentation and tidy: what a change must pass besides the tests",
         run: ci::run,
@@ -39,6 +47,11 @@ const COMMANDS: &[Command] = &[
         name: "codegen",
         summary: "the Rust code of proto/; with --check, fails if the committed code differs",
         run: codegen::run,
+    },
+    Command {
+        name: "hazards",
+        summary: "runs every command of docs/hazards.md and compares what it prints",
+        run: hazards::run,
     },
     Command {
         name: "interop",

@@ -30,6 +30,8 @@ pub(crate) struct Member {
     client_port: u16,
     peer_port: u16,
     child: Child,
+    /// From the start of the process to its first good answer.
+    ready_after: Duration,
 }
 
 impl Member {
@@ -58,6 +60,7 @@ impl Member {
         client_port: u16,
         peer_port: u16,
     ) -> Outcome<Self> {
+        let begun = world::now();
         let child = spawn(kind, program, folder, client_port, peer_port)?;
         let mut member = Self {
             kind,
@@ -66,8 +69,10 @@ impl Member {
             client_port,
             peer_port,
             child,
+            ready_after: Duration::ZERO,
         };
         member.wait_until_it_serves()?;
+        member.ready_after = begun.elapsed();
         Ok(member)
     }
 
@@ -79,6 +84,16 @@ impl Member {
     /// Where other members would reach it, as `127.0.0.1:port`.
     pub(crate) fn peer_endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.peer_port)
+    }
+
+    /// Its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// From the start of its process to its first good answer.
+    pub(crate) fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 
     /// Kills the process as a power cut would, and starts it again on the same data and ports.

@@ -23,7 +23,8 @@ pub(crate) fn root() -> PathBuf {
 
 /// The folder `cargo` builds into.
 pub(crate) fn target_dir() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    let chosen = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(chosen.unwrap_or_else(|| "target".into()))
 }
 
 /// The `cargo` that started this program, so that a command uses one toolchain throughout.

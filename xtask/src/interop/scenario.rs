@@ -21,6 +21,7 @@ mod tests;
 
 use super::Tally;
 use crate::member::Member;
+use crate::recorded::matches;
 use crate::{Outcome, process, world};
 use background::Background;
 use std::collections::BTreeMap;
@@ -175,27 +176,6 @@ impl Step {
         };
         self.recorded = printed.into_iter().enumerate().map(keep).collect();
     }
-}
-
-/// Whether `line` is `pattern`, with `…` for any text.
-pub(crate) fn matches(pattern: &str, line: &str) -> bool {
-    let mut pieces = pattern.split('…');
-    let Some(mut rest) = pieces.next().and_then(|first| line.strip_prefix(first)) else {
-        return false;
-    };
-    let Some(last) = pattern
-        .contains('…')
-        .then(|| pieces.next_back().unwrap_or(""))
-    else {
-        return rest.is_empty();
-    };
-    for piece in pieces {
-        let Some((_, after)) = rest.split_once(piece) else {
-            return false;
-        };
-        rest = after;
-    }
-    rest.ends_with(last)
 }
 
 /// Where a scenario is played: a member, the client, what runs in the background, and the names given so far.

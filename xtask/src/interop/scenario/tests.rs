@@ -18,18 +18,6 @@ fn a_scenario_reads_and_writes_the_same() {
 }
 
 #[test]
-fn an_ellipsis_stands_for_any_text_and_nothing_else_does() {
-    assert!(matches("took …ms", "took 12.5ms"));
-    assert!(matches("a … b … c", "a 1 b 2 c"));
-    assert!(matches("…", ""));
-    assert!(matches("same", "same"));
-    assert!(!matches("same", "same and more"));
-    assert!(!matches("took …ms", "took 12.5s"));
-    assert!(!matches("a … b … c", "a 1 c"));
-    assert!(!matches("…ab", "b"));
-}
-
-#[test]
 fn recording_keeps_an_ellipsis_that_still_fits() {
     let recorded = vec!["took …".to_owned(), "1".to_owned(), "gone".to_owned()];
     let mut step = Step {
