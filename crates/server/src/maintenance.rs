@@ -2,7 +2,9 @@
 
 use crate::{ETCD_API_VERSION, ETCD_STORAGE_VERSION, Server, errors};
 use synod_api::etcdserverpb as pb;
+use synod_api::etcdserverpb::alarm_request::AlarmAction;
 use synod_log::Role;
+use tonic::Status;
 
 impl Server {
     /// How this member is, by its own knowledge.
@@ -38,5 +40,36 @@ impl Server {
                 target_version: String::new(),
             }),
         }
+    }
+
+    /// The alarms that are raised.
+    ///
+    /// An alarm follows from the state: it is there while the state has reached its quota, and none
+    /// is set or cleared by hand. `etcdctl endpoint health` asks for them before it calls a member
+    /// healthy.
+    pub(crate) fn alarms(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
+        let pb::AlarmRequest {
+            action,
+            member_id,
+            alarm,
+        } = request;
+        if action != i32::from(AlarmAction::Get) {
+            return Err(Status::unimplemented(
+                "alarms follow the state; none is set or cleared by hand",
+            ));
+        }
+        let (root, member) = (self.node.root(), self.node.member().0);
+        let nospace = i32::from(pb::AlarmType::Nospace);
+        let is_asked = (member_id == 0 || member_id == member)
+            && (alarm == i32::from(pb::AlarmType::None) || alarm == nospace);
+        let is_raised = root.bytes() >= root.quota_bytes();
+        let raised = (is_asked && is_raised).then_some(pb::AlarmMember {
+            member_id: member,
+            alarm: nospace,
+        });
+        Ok(pb::AlarmResponse {
+            header: Some(self.header(root.revision())),
+            alarms: raised.into_iter().collect(),
+        })
     }
 }

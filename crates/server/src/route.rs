@@ -84,6 +84,8 @@ impl Server {
                 }))
             }
 
+            Method::Alarm => rare!(|m| server.alarms(m)),
+
             Method::HealthCheck => rare!(|m| health::check(&m)),
             Method::HealthWatch => {
                 let body = request.into_body();
@@ -99,7 +101,6 @@ impl Server {
             | Method::MemberRemove
             | Method::MemberUpdate
             | Method::MemberPromote
-            | Method::Alarm
             | Method::Defragment
             | Method::Hash
             | Method::HashKv
