@@ -1,7 +1,9 @@
-//! `cargo xtask bench-etcd`: Synod and etcd in one run on one machine, as ratios, against what Synod must reach.
+//! `cargo xtask bench-etcd`: Synod and etcd in one run on one machine, as ratios, against what
+//! Synod must reach.
 //!
-//! The load and the figures are those of `synod bench`, which drives both servers in turn and also says what the load
-//! generator itself used. A target that is missed is reported and is no failure: a benchmark is not a test.
+//! The load and the figures are those of `synod bench`, which drives both servers in turn and also
+//! says what the load generator itself used. A target that is missed is reported and is no failure:
+//! a benchmark is not a test.
 
 mod report;
 #[cfg(test)]
@@ -90,7 +92,8 @@ impl Request {
                 "--rounds" => request.rounds.clone_from(value),
                 other => {
                     return Err(format!(
-                        "takes --etcd PATH, --synod PATH, --markdown PATH, --duration 5s and --rounds 3, not {other}"
+                        "takes --etcd PATH, --synod PATH, --markdown PATH, --duration 5s and \
+                         --rounds 3, not {other}"
                     ));
                 }
             }

@@ -1,9 +1,9 @@
 //! `cargo xtask hazards`: every command of `docs/hazards.md` still shows what the page says.
 //!
-//! An entry is a heading of the second level with one fenced `console` block: a line `$ command`, and lines of its
-//! output. The command must end within a minute and succeed, and its output must have the recorded lines, in their order;
-//! other lines may stand between them, and `…` stands for any text. What a command must build first is built before its
-//! minute begins.
+//! An entry is a heading of the second level with one fenced `console` block: a line `$ command`,
+//! and lines of its output. The command must end within a minute and succeed, and its output must
+//! have the recorded lines, in their order; other lines may stand between them, and `…` stands for
+//! any text. What a command must build first is built before its minute begins.
 
 #[cfg(test)]
 mod tests;

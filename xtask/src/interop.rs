@@ -1,7 +1,7 @@
 //! `cargo xtask interop`: clients that others wrote, against a member.
 //!
-//! With `--against etcd` the same checks run against a real etcd: what passes there and fails here is Synod's fault,
-//! what fails there is a fault of the check.
+//! With `--against etcd` the same checks run against a real etcd: what passes there and fails here
+//! is Synod's fault, what fails there is a fault of the check.
 
 mod scenario;
 
@@ -158,7 +158,8 @@ impl Request {
                 ("--only", client) => request.only = Some(client.to_owned()),
                 (_, _) => {
                     return Err(format!(
-                        "takes --against synod|etcd, --program PATH and --only CLIENT, not {argument} {value}"
+                        "takes --against synod|etcd, --program PATH and --only CLIENT, not \
+                         {argument} {value}"
                     ));
                 }
             }
@@ -205,8 +206,8 @@ fn run_python(servers: &Servers, tally: &mut Tally) -> Result<(), Trouble> {
     run_program(servers, "python", Command::new(python).arg(checks), tally)
 }
 
-/// Runs a program that is given the member's address and prints `ok NAME` or `failed NAME: why` for each check,
-/// and `done N` at its end.
+/// Runs a program that is given the member's address and prints `ok NAME` or `failed NAME: why` for
+/// each check, and `done N` at its end.
 fn run_program(
     servers: &Servers,
     name: &str,

@@ -1,4 +1,5 @@
-//! A server process that a command starts, watches and ends: a Synod member, or etcd to compare with.
+//! A server process that a command starts, watches and ends: a Synod member, or etcd to compare
+//! with.
 
 use crate::{Outcome, process, world};
 use rustix::process::Signal;

@@ -19,7 +19,8 @@ pub(crate) struct Printed {
 
 /// Runs a command with `input` until it ends, at most for `within`.
 ///
-/// It gets a process group of its own: when the time is over, it is killed together with what it started.
+/// It gets a process group of its own: when the time is over, it is killed together with what it
+/// started.
 ///
 /// # Errors
 /// When it cannot be started, or did not end in time.

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: rules of the house that no lint knows.
 //!
-//! Each rule looks at the tracked files, or at what `cargo` says of the dependencies, and returns its findings.
-//! A finding names the place and what to do there.
+//! Each rule looks at the tracked files, or at what `cargo` says of the dependencies, and returns
+//! its findings. A finding names the place and what to do there.
 
 mod dependencies;
 #[cfg(test)]
@@ -190,7 +190,8 @@ fn inherits_lints(manifest: &str) -> bool {
             .any(|line| line == "workspace = true")
 }
 
-/// Relative links of a Markdown file whose file is not tracked or whose heading does not exist in this file.
+/// Relative links of a Markdown file whose file is not tracked or whose heading does not exist in
+/// this file.
 fn broken_links(page: &Path, text: &str, tracked: &BTreeSet<&Path>) -> Vec<(usize, String)> {
     let folder = page.parent().unwrap_or(Path::new(""));
     let headings = prose(text).filter(|(_, line)| line.starts_with('#'));

@@ -32,7 +32,8 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     pub(super) synod_starts_in: Duration,
     pub(super) etcd_starts_in: Duration,
-    /// One client's put to the skeleton server: a gRPC echo with a channel and a group-committed log.
+    /// One client's put to the skeleton server: a gRPC echo with a channel and a group-committed
+    /// log.
     pub(super) skeleton_p50_us: Option<f64>,
 }
 

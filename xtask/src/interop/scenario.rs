@@ -1,8 +1,9 @@
 //! Scenario files: prose, commands, and what etcd answered.
 //!
-//! A line that begins with `$` is a command, the `<` lines after it are its standard input, and the `|` lines after
-//! those are what it must print: standard output, then standard error, then its exit code if that is not zero.
-//! Everything else is prose. `UPDATE=1 cargo xtask interop --against etcd` records the answers of a real etcd.
+//! A line that begins with `$` is a command, the `<` lines after it are its standard input, and the
+//! `|` lines after those are what it must print: standard output, then standard error, then its
+//! exit code if that is not zero. Everything else is prose. `UPDATE=1 cargo xtask interop --against
+//! etcd` records the answers of a real etcd.
 //!
 //! Besides `etcdctl …` there are commands for what happens beside the client:
 //!
@@ -11,9 +12,10 @@
 //! - `stop NAME` interrupts it and takes what it still prints;
 //! - `kill-member` kills the server as a power cut would, and starts it again on its data.
 //!
-//! What differs from run to run is given a name before it is compared: long hexadecimal numbers become `<id1>`, `<id2>`
-//! in their order of appearance (and may be used so in later commands), addresses `<client>` and `<peer>`, and the values
-//! of the fields in [`UNSTEADY_FIELDS`] `<n>`. In a recorded line `…` stands for any text, and stays when it fits.
+//! What differs from run to run is given a name before it is compared: long hexadecimal numbers
+//! become `<id1>`, `<id2>` in their order of appearance (and may be used so in later commands),
+//! addresses `<client>` and `<peer>`, and the values of the fields in [`UNSTEADY_FIELDS`] `<n>`. In
+//! a recorded line `…` stands for any text, and stays when it fits.
 
 mod background;
 #[cfg(test)]
@@ -178,7 +180,8 @@ impl Step {
     }
 }
 
-/// Where a scenario is played: a member, the client, what runs in the background, and the names given so far.
+/// Where a scenario is played: a member, the client, what runs in the background, and the names
+/// given so far.
 struct Stage<'a> {
     etcdctl: &'a Path,
     member: Member,
@@ -261,7 +264,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// The client's own log on standard error holds times and addresses of its memory; its complaints follow as plain text.
+/// The client's own log on standard error holds times and addresses of its memory; its complaints
+/// follow as plain text.
 fn is_log(line: &str) -> bool {
     line.starts_with("{\"level\":")
 }
@@ -317,7 +321,8 @@ fn ids(line: &str) -> Vec<String> {
         .collect()
 }
 
-/// Puts `<n>` for the values of unsteady fields, as `"field":1,` in JSON and `"Field" : 1` in field output.
+/// Puts `<n>` for the values of unsteady fields, as `"field":1,` in JSON and `"Field" : 1` in field
+/// output.
 fn replace_unsteady(line: &str) -> String {
     let mut pieces = line.split_inclusive(':');
     let mut text = pieces.next().unwrap_or("").to_owned();

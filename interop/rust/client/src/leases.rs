@@ -76,7 +76,8 @@ pub(crate) async fn revoking_deletes_all_keys_in_one_revision(mut client: Client
 }
 
 pub(crate) async fn an_expired_lease_deletes_its_keys(mut client: Client) -> Verdict {
-    // The shortest lease of a server follows its election time-out, so what is granted may be longer.
+    // The shortest lease of a server follows its election time-out, so what is granted may be
+    // longer.
     let lease = client.lease_grant(1, None).await?;
     holds!(lease.ttl() >= 1);
     client

@@ -21,7 +21,8 @@ async fn message(watch: &mut WatchStream) -> Result<WatchResponse, Wrong> {
         .ok_or_else(|| Wrong("the stream ended".into()))
 }
 
-/// Takes the reply that a watch was created, which must come before its first event, and returns its number.
+/// Takes the reply that a watch was created, which must come before its first event, and returns
+/// its number.
 pub(crate) async fn created(watch: &mut WatchStream) -> Result<i64, Wrong> {
     let reply = message(watch).await?;
     holds!(reply.created());

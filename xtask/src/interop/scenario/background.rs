@@ -61,7 +61,8 @@ impl Background {
         Ok(lines)
     }
 
-    /// Interrupts the client, as a person would from the keyboard, and returns what it had not yet been asked for.
+    /// Interrupts the client, as a person would from the keyboard, and returns what it had not yet
+    /// been asked for.
     pub(super) fn stop(mut self) -> Outcome<Vec<String>> {
         process::signal(&self.child, Signal::INT)?;
         if process::wait(&mut self.child, STOPPED_WITHIN)?.is_none() {
