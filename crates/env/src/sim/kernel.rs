@@ -75,7 +75,10 @@ impl State {
         if let Some(index) = self.find(id) {
             return index;
         }
-        let mut entropy = Prng::new(self.seed ^ id.0.wrapping_mul(0xd134_2543_de82_ef95));
+        // Apart from the streams of other members, and from the world's own, which begin with the
+        // seed itself and with its complement.
+        let member = id.0.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x6d65_6d62_6572;
+        let mut entropy = Prng::new(self.seed ^ member).fork();
         self.members.push(Member {
             id,
             up: false,

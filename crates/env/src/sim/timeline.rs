@@ -111,6 +111,7 @@ impl Future for Sleep {
         let state = &mut *guard;
         let before = this.key.take().and_then(|key| state.timeline.remove(key));
         if !state.is_alive(this.life) {
+            drop(guard);
             return Poll::Pending;
         }
         // The clock decides, not the timer: it may have been changed since.
