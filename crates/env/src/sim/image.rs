@@ -280,10 +280,11 @@ impl Image {
     }
 
     /// A sync that failed has dropped the writes it was to make durable, each kept, lost or torn;
-    /// reads still see them all, and no later sync will bring them back.
+    /// reads still see them all, and no later sync will bring them back. What earlier syncs, still
+    /// under way, have promised is kept.
     pub(super) fn fail_sync(&mut self, inode: Inode, choices: &mut Choices) {
         let content = self.content_mut(inode);
-        content.syncing.clear();
+        content.settle(u64::MAX);
         content.scatter(choices);
     }
 
@@ -338,6 +339,7 @@ impl Image {
         self.volatile = self.durable.clone();
         for content in self.contents.values_mut() {
             content.settle(now_ns);
+            // The rest was under way when the power failed.
             content.syncing.clear();
             content.scatter(choices);
             content.volatile.clone_from(&content.durable);

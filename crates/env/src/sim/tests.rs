@@ -355,8 +355,10 @@ fn a_kill_keeps_clocks_and_page_cache_and_a_crash_keeps_neither() {
     });
     assert_eq!(len, Ok(6));
     assert_eq!(sim.nemesis().durable(ONE, "f").unwrap().len(), 0);
+    let (before, wall) = (env.now(), env.wall());
     let env = sim.restart(ONE);
     assert_ne!(env.now(), before);
+    assert_eq!(env.wall(), wall, "the wall clock has a battery");
 }
 
 #[test]
@@ -394,6 +396,10 @@ fn each_incarnation_and_member_has_its_own_randomness() {
     assert_eq!(draws(1), draws(1));
     let all: std::collections::BTreeSet<_> = (0..50).flat_map(draws).collect();
     assert_eq!(all.len(), 150);
+    // How much an incarnation draws does not shift what the next one gets.
+    let sim = Sim::new(1);
+    let _unused = sim.member(ONE);
+    assert_eq!(sim.restart(ONE).random(), draws(1)[2]);
 }
 
 /// Messages, files, timers, crashes and a pause on three members.
@@ -497,6 +503,18 @@ fn a_seed_means_one_run_in_every_process() {
     let printed = String::from_utf8_lossy(&other.stdout);
     let expected = format!("fingerprint {}", first.fingerprint());
     assert!(printed.contains(&expected), "{expected} not in:\n{printed}");
+}
+
+#[test]
+fn the_fingerprint_tells_when_something_happened() {
+    let fingerprint = |sleep| {
+        let sim = Sim::new(1);
+        let env = sim.member(ONE);
+        sim.block_on(env.sleep(sleep)).unwrap();
+        sim.fingerprint()
+    };
+    assert_eq!(fingerprint(secs(1)), fingerprint(secs(1)));
+    assert_ne!(fingerprint(secs(1)), fingerprint(secs(2)));
 }
 
 #[test]

@@ -223,6 +223,27 @@ fn an_open_that_never_returns_gives_its_handle_back() {
 }
 
 #[test]
+fn a_handle_of_an_earlier_incarnation_closes_nothing() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let old = sim.block_on(create(&env, "f")).unwrap();
+    sim.nemesis().kill(ONE);
+    let env = sim.member(ONE);
+    sim.block_on(async {
+        let disk = env.disk();
+        let file = disk.open("f", Open::Write).await.unwrap();
+        disk.remove("f").await.unwrap();
+        disk.sync_dir("").await.unwrap();
+        drop(old);
+        disk.sync_dir("").await.unwrap();
+        file.write_at(0, Bytes::from_static(b"x")).await.unwrap();
+        disk.sync_dir("").await.unwrap();
+        assert_eq!(file.len().await.unwrap(), 1);
+    })
+    .unwrap();
+}
+
+#[test]
 fn rot_is_seen_by_readers_and_survives_a_crash() {
     let sim = Sim::new(1);
     let env = sim.member(ONE);

@@ -131,6 +131,34 @@ fn what_a_failed_sync_dropped_is_not_brought_back_by_a_later_one() {
 }
 
 #[test]
+fn a_failed_sync_takes_nothing_from_an_earlier_one_under_way() {
+    for seed in 0..50 {
+        let mut image = Image::new();
+        synced_file(&mut image, "f", b"old!");
+        let inode = image.lookup("f").unwrap();
+        image.write(inode, 0, Bytes::from_static(b"new!"));
+        image.sync(inode, 50);
+        image.fail_sync(inode, &mut choices(seed));
+        assert_eq!(image.durable("f", 60).unwrap().as_ref(), b"new!");
+    }
+}
+
+#[test]
+fn a_sync_of_a_directory_covers_the_changes_before_it_only() {
+    let names = |seed| {
+        let mut image = Image::new();
+        image.create("a");
+        image.sync_dir("", 50);
+        image.create("b");
+        image.crash(60, &mut choices(seed));
+        image.list("")
+    };
+    let outcomes: BTreeSet<_> = (0..50).map(names).collect();
+    let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    assert_eq!(outcomes, [names(&["a"]), names(&["a", "b"])].into());
+}
+
+#[test]
 fn names_are_kept_or_lost_each_on_its_own_until_the_directory_is_synced() {
     let names = |seed| {
         let mut image = Image::new();
@@ -154,6 +182,25 @@ fn a_rename_leaves_the_old_file_or_the_new_one() {
     let outcomes = after_crash(prepare, "f");
     let both = [Some(b"old".to_vec()), Some(b"new".to_vec())];
     assert_eq!(outcomes, BTreeSet::from(both));
+}
+
+#[test]
+fn a_late_rename_does_not_take_a_new_file_of_the_old_name() {
+    let mut image = Image::new();
+    image.make_dir("a");
+    image.make_dir("b");
+    image.sync_dir("", 1);
+    let inode = image.create("a/f");
+    image.rename("a/f", "b/f", inode);
+    image.create("a/f");
+    image.sync_dir("a", 1);
+    image.settle_names(1);
+    image.sync_dir("b", 2);
+    image.crash(2, &mut choices(1));
+    assert_eq!(
+        (image.list("a"), image.list("b")),
+        (vec!["f".into()], vec!["f".into()])
+    );
 }
 
 #[test]

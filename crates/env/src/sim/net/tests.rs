@@ -123,6 +123,29 @@ fn a_cut_is_one_way_silent_and_mendable() {
 }
 
 #[test]
+fn a_cut_takes_what_is_sent_into_it_and_what_would_arrive_during_it() {
+    let sim = Sim::new(1);
+    let slow = LinkModel {
+        delay_min: Duration::from_millis(10),
+        delay_max: Duration::from_millis(10),
+        ..LinkModel::default()
+    };
+    let nemesis = sim.nemesis();
+    nemesis.set_link(ONE, TWO, slow);
+    let (one, two) = (sim.member(ONE), sim.member(TWO));
+    let received = received(&two);
+    let send = |sent| one.net().send(TWO, Lane::Append, number(sent)).unwrap();
+    send(1);
+    nemesis.cut(ONE, TWO);
+    sim.run_for(Duration::from_millis(15)).unwrap();
+    send(2);
+    nemesis.mend(ONE, TWO);
+    send(3);
+    sim.run_for(Duration::from_millis(15)).unwrap();
+    assert_eq!(*received.lock().unwrap(), [3]);
+}
+
+#[test]
 fn a_full_lane_refuses_until_the_receiver_takes_something() {
     let options = Options {
         lane_messages_max: 2,
