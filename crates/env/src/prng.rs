@@ -44,3 +44,6 @@ impl Prng {
         Self(self.next_u64())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,3 +121,6 @@ impl Reading {
 /// Milliseconds since 1970-01-01 UTC as this machine believes. For people, never for decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
+
+#[cfg(test)]
+mod tests;

@@ -233,3 +233,6 @@ impl Drop for Entered<'_> {
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
     }
 }
+
+#[cfg(test)]
+mod tests;
