@@ -122,3 +122,6 @@ impl From<Error> for Status {
         Self::new(code, text)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,3 +275,6 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

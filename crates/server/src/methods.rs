@@ -116,3 +116,6 @@ methods! {
     HealthCheck: "grpc.health.v1.Health" "Check" Unary,
     HealthWatch: "grpc.health.v1.Health" "Watch" ServerStream,
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,6 @@ fn op_reply(reply: OpReply) -> pb::ResponseOp {
         response: Some(response),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! The server on real sockets of the loopback interface, spoken to by tonic's client and, for
+//! what no proper client sends, by hand.
+
+mod connections;
+mod http;
+mod kv;
+mod lease;
+mod member;
+mod others;
+mod solo;
+mod watch;

@@ -1,0 +1,207 @@
+//! One member with its server, on a port that the operating system chose.
+
+use crate::solo::{MEMBER, Solo};
+use futures_util::Stream;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use synod_api::etcdserverpb::kv_client::KvClient;
+use synod_api::etcdserverpb::lease_client::LeaseClient;
+use synod_api::etcdserverpb::watch_client::WatchClient;
+use synod_api::etcdserverpb::{self as pb, ResponseHeader};
+use synod_env::{Env, Limits};
+use synod_host::{Host, HostOptions};
+use synod_log::Index;
+use synod_node::Node;
+use synod_server::{Config, Member};
+use synod_state::State;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+pub(crate) const CLUSTER_ID: u64 = 0xc1;
+
+/// A running member. Dropping it stops everything.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Arc<Solo>,
+    pub(crate) node: Node,
+    shutdown: Option<oneshot::Sender<()>>,
+    served: JoinHandle<usize>,
+    // Fields are dropped in order: the directory outlives the host that has it.
+    _host: Host,
+    _dir: TempDir,
+}
+
+/// A directory of a test's own, removed with it.
+struct TempDir(PathBuf);
+
+impl TempDir {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("synod-server-{}-{number}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _missing = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn config() -> Config {
+    let member = Member {
+        id: MEMBER,
+        name: "solo".into(),
+        peer_urls: vec!["http://127.0.0.1:2380".into()],
+        client_urls: vec!["http://127.0.0.1:2379".into()],
+        learner: false,
+    };
+    Config::new(CLUSTER_ID, vec![member])
+}
+
+pub(crate) async fn start() -> Running {
+    start_with(Limits::default(), config()).await
+}
+
+pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
+    let dir = TempDir::new();
+    let host = Host::new(&dir.0, HostOptions::default()).expect("a fresh directory can be used");
+    let (engine, node) = member(host.env().clone(), limits);
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let (shutdown, stopping) = oneshot::channel();
+    let server = synod_server::serve(node.clone(), vec![listener], config, async {
+        let _dropped = stopping.await;
+    });
+    Running {
+        address,
+        engine,
+        node,
+        shutdown: Some(shutdown),
+        served: spawn(server),
+        _host: host,
+        _dir: dir,
+    }
+}
+
+fn member(env: Env, limits: Limits) -> (Arc<Solo>, Node) {
+    let config = synod_node::Config {
+        member: MEMBER,
+        incarnation: 1,
+        limits,
+        leader_lease_max: Duration::ZERO,
+        lease_ttl_min: Duration::from_secs(2),
+        watch_progress_interval: Duration::from_secs(600),
+    };
+    // Nothing outlives the process, so nothing is less durable than anything else.
+    let durable = Box::new(|| Index(u64::MAX));
+    let snapshots: synod_node::SnapshotWriter = Box::new(|_, _, _| Box::pin(async { Ok(()) }));
+    let (prepared, machine) =
+        synod_node::prepare(env, config, State::new(1), Index(0), durable, snapshots);
+    let engine = Arc::new(Solo::new(machine));
+    let node = prepared.start(Arc::clone(&engine) as Arc<dyn synod_log::Engine>);
+    (engine, node)
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests live in the real world")]
+pub(crate) fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::spawn(task)
+}
+
+/// Ends a wait that would never end otherwise; no test passes by it.
+#[expect(clippy::disallowed_methods, reason = "tests live in the real world")]
+pub(crate) async fn soon<T>(wait: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    waited.expect("what is waited for comes at once, on an idle machine")
+}
+
+impl Running {
+    /// A connection of its own.
+    pub(crate) fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
+        endpoint.expect("an address is an endpoint").connect_lazy()
+    }
+
+    pub(crate) fn kv(&self) -> KvClient<Channel> {
+        KvClient::new(self.channel())
+    }
+
+    pub(crate) fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.channel())
+    }
+
+    pub(crate) fn watch(&self) -> WatchClient<Channel> {
+        WatchClient::new(self.channel())
+    }
+
+    pub(crate) async fn put(&self, key: &str, value: &str) -> pb::PutResponse {
+        let request = put(key, value);
+        let response = soon(self.kv().put(request)).await;
+        response.expect("a put is done").into_inner()
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn shut_down(&mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            let _ended_already = shutdown.send(());
+        }
+    }
+
+    /// How many connections had to be cut.
+    pub(crate) async fn served(self) -> usize {
+        soon(self.served).await.expect("the server does not panic")
+    }
+}
+
+pub(crate) fn put(key: &str, value: &str) -> pb::PutRequest {
+    pb::PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..pb::PutRequest::default()
+    }
+}
+
+pub(crate) fn get(key: &str) -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: key.to_owned().into(),
+        ..pb::RangeRequest::default()
+    }
+}
+
+pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
+    let (cluster_id, member_id) = (CLUSTER_ID, MEMBER.0);
+    Some(ResponseHeader {
+        cluster_id,
+        member_id,
+        revision,
+        raft_term: crate::solo::EPOCH.0,
+    })
+}
+
+/// Code and text, as etcd's clients compare them.
+pub(crate) fn error<T: std::fmt::Debug>(result: Result<T, Status>) -> (tonic::Code, String) {
+    let status = result.expect_err("it is refused");
+    (status.code(), status.message().to_owned())
+}
+
+/// A stream of requests that a test feeds.
+pub(crate) fn requests<T: Send + 'static>()
+-> (mpsc::Sender<T>, impl Stream<Item = T> + Send + 'static) {
+    let (sender, mut receiver) = mpsc::channel(4096);
+    (
+        sender,
+        futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx)),
+    )
+}
