@@ -140,6 +140,49 @@ pub(crate) fn version(file: String, found: u32, known: u32) -> StorageError {
     }
 }
 
+/// Checks magic and checksum, with which every small file begins: eight bytes, then CRC32C of all
+/// that follows it. Returns what follows. Both keep their meaning in all format versions, so that
+/// a damaged version number is not taken for a newer version.
+pub(crate) fn checked_head<'a>(
+    bytes: &'a [u8],
+    magic: &[u8; 8],
+    bytes_min: usize,
+    file: &str,
+) -> Result<&'a [u8], StorageError> {
+    let damaged = |offset, expected: String, found: String| {
+        let file = file.to_owned();
+        Err(StorageError::Corrupt(Damage {
+            file,
+            offset,
+            expected,
+            found,
+        }))
+    };
+    if bytes.len() < bytes_min {
+        let found = format!("{} bytes", bytes.len());
+        return damaged(0, format!("at least {bytes_min} bytes"), found);
+    }
+    let (head, rest) = bytes.split_at(12);
+    if head[..8] != magic[..] {
+        let expected = magic.escape_ascii().to_string();
+        return damaged(0, expected, head[..8].escape_ascii().to_string());
+    }
+    let (stored, computed) = (&head[8..], crc32c::crc32c(rest).to_le_bytes());
+    if stored != computed {
+        let hex = |bytes: &[u8]| {
+            format!(
+                "{:08x}",
+                bytes
+                    .iter()
+                    .rev()
+                    .fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte))
+            )
+        };
+        return damaged(8, format!("checksum {}", hex(stored)), hex(&computed));
+    }
+    Ok(rest)
+}
+
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -58,8 +58,11 @@ pub struct Options {
     pub queue_bytes_max: usize,
     /// Latest entries kept in memory, in bytes.
     pub cache_bytes_max: usize,
-    /// Zero-filled segments kept ready.
+    /// Segments kept ready: if there are fewer, one is filled with zeros.
     pub segments_ready: usize,
+    /// Purged segments are made ready again up to this many; in a steady state none is then
+    /// filled with zeros any more. Beyond it they are removed.
+    pub segments_kept: usize,
     /// After so long without a write, but at most twice as long, a marker closes the tail.
     pub idle: Duration,
     /// How long after a failed preparation of a segment the next attempt waits.
@@ -93,6 +96,7 @@ impl Options {
             queue_bytes_max: 8 << 20,
             cache_bytes_max: 16 << 20,
             segments_ready: 1,
+            segments_kept: 3,
             idle: Duration::from_millis(100),
             prepare_again: Duration::from_secs(1),
         }
@@ -131,7 +135,7 @@ pub struct Health {
     pub fatal: Option<String>,
     /// How the preparation of segments goes.
     pub preparation: Preparation,
-    /// Zero-filled segments that are ready.
+    /// Segments that are ready to be written.
     pub segments_ready: usize,
 }
 
@@ -577,3 +581,6 @@ async fn read_records(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

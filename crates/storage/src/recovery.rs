@@ -38,8 +38,10 @@ pub(crate) struct Found {
     pub(crate) used: VecDeque<Used>,
     /// Segments without records.
     pub(crate) ready: VecDeque<Arc<Segment>>,
-    /// Where the next group goes. All before it is durable.
+    /// Where the next group goes.
     pub(crate) end: Place,
+    /// Where the last group ends; not always `end`, if that is the start of a segment.
+    pub(crate) durable: Place,
     pub(crate) torn: Option<TornTail>,
 }
 
@@ -58,7 +60,7 @@ pub(crate) async fn recover(env: &Env, first_segment_bytes: u32) -> Result<Found
     if numbers.is_empty() {
         return create(env, first_segment_bytes).await;
     }
-    let (kept, dropped) = numbers.split_at(last_run(&numbers));
+    let (dropped, kept) = numbers.split_at(last_run(&numbers));
     let mut segments = Vec::new();
     for number in kept {
         segments.push(Arc::new(Segment::open(disk, *number).await?));
@@ -116,6 +118,7 @@ async fn create(env: &Env, bytes: u32) -> Result<Found, StorageError> {
         }]),
         ready: VecDeque::new(),
         end,
+        durable: end,
         torn: None,
     })
 }
@@ -410,6 +413,13 @@ impl<'a> Scan<'a> {
     }
 
     fn found(self, current: usize, end: Place, torn: Option<Damage>) -> Found {
+        let durable = self
+            .last_group
+            .as_ref()
+            .map_or(end, |(segment, offset, bytes)| {
+                let length = u32::try_from(bytes.len()).expect("a group is far smaller than 4 GiB");
+                segment.place(offset + length)
+            });
         let mut ready: VecDeque<_> = self.segments.into();
         let written: Vec<_> = ready.drain(..=current).collect();
         let mut used = self.used;
@@ -440,6 +450,7 @@ impl<'a> Scan<'a> {
             used,
             ready,
             end,
+            durable,
             torn,
         }
     }

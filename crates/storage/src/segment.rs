@@ -5,7 +5,7 @@
 //! without a transaction of the file system. After a purge a segment is used again: it gets the
 //! next number and a new salt, and what it held can no longer pass.
 
-use crate::error::{Damage, StorageError};
+use crate::error::{Damage, StorageError, checked_head, version};
 use crate::group::{PAGE, Place};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::fmt;
@@ -92,7 +92,7 @@ impl Segment {
             .read_at(0, SEGMENT_HEADER as usize)
             .await
             .map_err(StorageError::io(name(), "read"))?;
-        let header = decode_header(&header).map_err(|bad| bad.at(name()))?;
+        let header = decode_header(&header, &name())?;
         let damage = |offset, expected: String, found: String| {
             StorageError::Corrupt(Damage {
                 file: name(),
@@ -162,9 +162,30 @@ pub(crate) async fn prepare<F: Future<Output = bool>>(
     go_on: impl Fn(Duration) -> F,
 ) -> Result<Option<Segment>, StorageError> {
     let disk = env.disk();
-    let io = |doing| StorageError::io(disk.describe(PREPARE_PATH), doing);
     // What an earlier attempt left takes room that this one may need.
     remove_if_there(disk.as_ref(), PREPARE_PATH).await?;
+    let prepared = match fill(env, bytes, go_on).await {
+        Ok(Some(file)) => finish(env, PREPARE_PATH, file, number, bytes)
+            .await
+            .map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    if !matches!(prepared, Ok(Some(_))) {
+        // Others may need the room before the next attempt; if it cannot be given back, that
+        // attempt will.
+        remove_if_there(disk.as_ref(), PREPARE_PATH).await.ok();
+    }
+    prepared
+}
+
+async fn fill<F: Future<Output = bool>>(
+    env: &Env,
+    bytes: u32,
+    go_on: impl Fn(Duration) -> F,
+) -> Result<Option<Arc<dyn File>>, StorageError> {
+    let disk = env.disk();
+    let io = |doing| StorageError::io(disk.describe(PREPARE_PATH), doing);
     let file = disk
         .open(PREPARE_PATH, Open::Create)
         .await
@@ -184,9 +205,7 @@ pub(crate) async fn prepare<F: Future<Output = bool>>(
             return Ok(None);
         }
     }
-    finish(env, PREPARE_PATH, file, number, bytes)
-        .await
-        .map(Some)
+    Ok(Some(file))
 }
 
 /// Takes the purged segment `old` out of the log so that [`recycle`] can use its file. Once this
@@ -295,62 +314,11 @@ impl Header {
     }
 }
 
-enum BadHeader {
-    Damaged {
-        offset: u64,
-        expected: String,
-        found: String,
-    },
-    Version(u32),
-}
-
-impl BadHeader {
-    fn at(self, file: String) -> StorageError {
-        match self {
-            Self::Damaged {
-                offset,
-                expected,
-                found,
-            } => StorageError::Corrupt(Damage {
-                file,
-                offset,
-                expected,
-                found,
-            }),
-            Self::Version(found) => crate::error::version(file, found, FORMAT_VERSION),
-        }
-    }
-}
-
-fn decode_header(page: &Bytes) -> Result<Header, BadHeader> {
-    let damaged = |offset, expected: &str, found: String| BadHeader::Damaged {
-        offset,
-        expected: expected.to_owned(),
-        found,
-    };
-    if page.len() < SEGMENT_HEADER as usize {
-        let found = format!("{} bytes", page.len());
-        return Err(damaged(0, "a segment header of 4096 bytes", found));
-    }
-    let mut rest = &page[..];
-    if rest[..8] != MAGIC[..] {
-        return Err(damaged(
-            0,
-            "SYNODLOG",
-            format!("{:?}", Bytes::copy_from_slice(&rest[..8])),
-        ));
-    }
-    rest.advance(8);
-    // Magic and checksum keep their meaning in all versions, so that a damaged version number is
-    // not taken for a newer version.
-    let (stored, computed) = (rest.get_u32_le(), crc32c::crc32c(&page[12..]));
-    if stored != computed {
-        let expected = format!("checksum {stored:08x} over the segment header");
-        return Err(damaged(8, &expected, format!("{computed:08x}")));
-    }
-    let version = rest.get_u32_le();
-    if version != FORMAT_VERSION {
-        return Err(BadHeader::Version(version));
+fn decode_header(page: &[u8], file: &str) -> Result<Header, StorageError> {
+    let mut rest = checked_head(page, MAGIC, SEGMENT_HEADER as usize, file)?;
+    let found = rest.get_u32_le();
+    if found != FORMAT_VERSION {
+        return Err(version(file.to_owned(), found, FORMAT_VERSION));
     }
     Ok(Header {
         number: rest.get_u64_le(),

@@ -1,4 +1,4 @@
-//! The task that keeps zero-filled segments ready.
+//! The task that keeps segments ready.
 
 use super::state::{Phase, State};
 use super::{Health, Preparation, Shared, next_segment_bytes};
@@ -59,18 +59,17 @@ fn poll_job(shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<Job>> {
 fn next_job(shared: &Shared, state: &State) -> Option<Job> {
     let (newest, newest_bytes) = state.newest_segment();
     let number = newest + 1;
+    let (ready, options) = (state.segments_ready(), &shared.options);
     if let Some(old) = state.droppable() {
-        let is_full_size = old.bytes == shared.options.segment_bytes;
-        return Some(if is_full_size && state.segments_wanted() {
+        let is_full_size = old.bytes == options.segment_bytes;
+        return Some(if is_full_size && ready < options.segments_kept {
             Job::Recycle { old, number }
         } else {
             Job::Discard { old }
         });
     }
-    let bytes = next_segment_bytes(newest_bytes, &shared.options);
-    state
-        .segments_wanted()
-        .then_some(Job::Prepare { number, bytes })
+    let bytes = next_segment_bytes(newest_bytes, options);
+    (ready < options.segments_ready).then_some(Job::Prepare { number, bytes })
 }
 
 async fn work(shared: &Shared, job: Job) -> Result<(), StorageError> {

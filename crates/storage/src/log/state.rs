@@ -199,6 +199,7 @@ impl State {
             used,
             ready,
             end,
+            durable,
             torn: _,
         } = found;
         let current = used.back().expect("recovery leaves a segment to write to");
@@ -220,7 +221,7 @@ impl State {
             pending: VecDeque::new(),
             pending_bytes: 0,
             in_flight: None,
-            durable: end,
+            durable,
             room_given: 0,
             preparation: Preparation::Well,
             tail_open: false,
@@ -688,10 +689,6 @@ impl State {
             front.segment.number, segment.number,
             "segments are dropped in order"
         );
-    }
-
-    pub(super) fn segments_wanted(&self) -> bool {
-        self.ready.len() < self.options.segments_ready
     }
 
     /// Number and size of the segment that was made last.

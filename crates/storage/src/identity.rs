@@ -1,0 +1,248 @@
+//! Who a member is: the file `member`.
+//!
+//! A directory belongs to one member of one cluster for good. Each start counts one up, durably
+//! and before anything else: the count (incarnation) tells a member's present life from an
+//! earlier one, so that what the earlier one still has under way cannot be taken for its own.
+
+use crate::error::{Damage, StorageError, version};
+use bytes::{Buf, BufMut, Bytes};
+use std::io;
+use synod_env::disk::Open;
+use synod_env::{Disk, Env};
+
+const PATH: &str = "member";
+const TEMPORARY_PATH: &str = "member.tmp";
+const MAGIC: &[u8; 8] = b"SYNODMBR";
+/// The only format version so far.
+const FORMAT_VERSION: u32 = 1;
+/// Magic, checksum, version, and the fields of fixed size.
+const FIXED_BYTES: usize = 8 + 4 + 4 + 8 + 8 + 16 + 8 + 2;
+/// Longest cluster token, in bytes.
+const TOKEN_BYTES_MAX: usize = 1024;
+
+/// What a start asks the directory to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The member.
+    pub member_id: u64,
+    /// What the operator calls the cluster, at most 1 KiB. Two clusters with equal members differ
+    /// by it.
+    pub token: String,
+}
+
+/// What the directory is, and which start this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster_id: u64,
+    /// The member.
+    pub member_id: u64,
+    /// Drawn when the directory was founded: a restored copy is told from the original by what
+    /// the cluster remembers of it.
+    pub disk_id: u128,
+    /// Which start of this member this is; the first is 1.
+    pub incarnation: u64,
+    /// What the operator calls the cluster.
+    pub token: String,
+}
+
+impl Identity {
+    /// Reads the directory's identity, without changing anything. `None` if it has none.
+    ///
+    /// # Errors
+    /// [`StorageError`]: `Io`, `Corrupt`, `Newer`, `Older`.
+    pub async fn read(env: &Env) -> Result<Option<Self>, StorageError> {
+        let disk = env.disk();
+        let name = || disk.describe(PATH);
+        let file = match disk.open(PATH, Open::Read).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StorageError::io(name(), "open")(error)),
+        };
+        let bytes = file
+            .read_at(0, FIXED_BYTES + TOKEN_BYTES_MAX + 1)
+            .await
+            .map_err(StorageError::io(name(), "read"))?;
+        Self::decode(&bytes, name()).map(Some)
+    }
+
+    /// Begins one more life of the member: checks that the directory is its own and counts the
+    /// incarnation up, or founds it if it is empty. When this ends the new count is durable.
+    ///
+    /// # Errors
+    /// [`StorageError`]: `Mismatch` if the directory is another's, `Missing` if it holds a log or
+    /// a snapshot but no identity; `Io`, `Corrupt`, `Newer`, `Older`.
+    ///
+    /// # Panics
+    /// If the token is longer than 1 KiB: the configuration checks it.
+    pub async fn start(env: &Env, founding: &Founding) -> Result<Self, StorageError> {
+        let Founding {
+            cluster_id,
+            member_id,
+            token,
+        } = founding;
+        assert!(
+            token.len() <= TOKEN_BYTES_MAX,
+            "a token of {} bytes",
+            token.len()
+        );
+        let identity = match Self::read(env).await? {
+            Some(found) => {
+                found.check(env, founding)?;
+                Self {
+                    incarnation: found.incarnation + 1,
+                    ..found
+                }
+            }
+            None => {
+                check_empty(env).await?;
+                Self {
+                    cluster_id: *cluster_id,
+                    member_id: *member_id,
+                    disk_id: u128::from(env.random()) << 64 | u128::from(env.random()),
+                    incarnation: 1,
+                    token: token.clone(),
+                }
+            }
+        };
+        identity.write(env).await?;
+        Ok(identity)
+    }
+
+    fn check(&self, env: &Env, founding: &Founding) -> Result<(), StorageError> {
+        let Founding {
+            cluster_id,
+            member_id,
+            token,
+        } = founding;
+        let mismatch = |what, expected: String, found: String| {
+            let file = env.disk().describe(PATH);
+            Err(StorageError::Mismatch {
+                file,
+                what,
+                expected,
+                found,
+            })
+        };
+        if self.token != *token {
+            return mismatch(
+                "cluster token",
+                format!("{token:?}"),
+                format!("{:?}", self.token),
+            );
+        }
+        if self.cluster_id != *cluster_id {
+            let hex = |id: u64| format!("{id:x}");
+            return mismatch("cluster id", hex(*cluster_id), hex(self.cluster_id));
+        }
+        if self.member_id != *member_id {
+            let hex = |id: u64| format!("{id:x}");
+            return mismatch("member id", hex(*member_id), hex(self.member_id));
+        }
+        Ok(())
+    }
+
+    /// Replaces the file as a whole: a crash leaves the old one or the new one.
+    async fn write(&self, env: &Env) -> Result<(), StorageError> {
+        let disk = env.disk();
+        let io = |doing| StorageError::io(disk.describe(TEMPORARY_PATH), doing);
+        match disk.remove(TEMPORARY_PATH).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io("remove")(error)),
+        }
+        let file = disk
+            .open(TEMPORARY_PATH, Open::Create)
+            .await
+            .map_err(io("create"))?;
+        file.write_at(0, self.encode()).await.map_err(io("write"))?;
+        file.sync().await.map_err(io("sync"))?;
+        disk.rename(TEMPORARY_PATH, PATH)
+            .await
+            .map_err(io("rename"))?;
+        disk.sync_dir("")
+            .await
+            .map_err(StorageError::io(disk.describe(""), "sync"))
+    }
+
+    fn encode(&self) -> Bytes {
+        let Self {
+            cluster_id,
+            member_id,
+            disk_id,
+            incarnation,
+            token,
+        } = self;
+        let mut bytes = Vec::new();
+        bytes.put_slice(MAGIC);
+        bytes.put_u32_le(0);
+        bytes.put_u32_le(FORMAT_VERSION);
+        bytes.put_u64_le(*cluster_id);
+        bytes.put_u64_le(*member_id);
+        bytes.put_u128_le(*disk_id);
+        bytes.put_u64_le(*incarnation);
+        bytes.put_u16_le(u16::try_from(token.len()).expect("a token has at most 1 KiB"));
+        bytes.put_slice(token.as_bytes());
+        let checksum = crc32c::crc32c(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
+        Bytes::from(bytes)
+    }
+
+    fn decode(bytes: &[u8], file: String) -> Result<Self, StorageError> {
+        let mut rest = crate::error::checked_head(bytes, MAGIC, FIXED_BYTES, &file)?;
+        let found = rest.get_u32_le();
+        if found != FORMAT_VERSION {
+            return Err(version(file, found, FORMAT_VERSION));
+        }
+        let cluster_id = rest.get_u64_le();
+        let member_id = rest.get_u64_le();
+        let disk_id = rest.get_u128_le();
+        let incarnation = rest.get_u64_le();
+        let token_bytes = usize::from(rest.get_u16_le());
+        let token = String::from_utf8(rest.to_vec()).ok();
+        match token.filter(|token| token.len() == token_bytes) {
+            Some(token) => Ok(Self {
+                cluster_id,
+                member_id,
+                disk_id,
+                incarnation,
+                token,
+            }),
+            None => Err(StorageError::Corrupt(Damage {
+                file,
+                offset: u64::try_from(FIXED_BYTES).expect("u64 holds a length"),
+                expected: format!("a token of {token_bytes} bytes"),
+                found: format!("{} bytes", rest.len()),
+            })),
+        }
+    }
+}
+
+/// A directory without identity must not hold what only a member can have written.
+async fn check_empty(env: &Env) -> Result<(), StorageError> {
+    let disk = env.disk();
+    for dir in [crate::segment::LOG_DIR, crate::manifest::SNAPSHOT_DIR] {
+        if let Some(name) = entries(disk.as_ref(), dir)
+            .await?
+            .into_iter()
+            .find(|name| !name.ends_with(".tmp"))
+        {
+            let found = disk.describe(&format!("{dir}/{name}"));
+            return Err(StorageError::Missing {
+                file: disk.describe(PATH),
+                evidence: format!("the directory is not empty, it holds {found}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn entries(disk: &dyn Disk, dir: &str) -> Result<Vec<String>, StorageError> {
+    match disk.list(dir).await {
+        Ok(names) => Ok(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(StorageError::io(disk.describe(dir), "list")(error)),
+    }
+}
