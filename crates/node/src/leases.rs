@@ -21,17 +21,17 @@ use synod_env::{Reading, oneshot};
 use synod_state::command::LeaseId;
 
 /// A gap between two ticks beyond which the member counts itself as stalled.
-pub const STALL_MIN: Duration = Duration::from_millis(250);
+pub(crate) const STALL_MIN: Duration = Duration::from_millis(250);
 
 /// TTLs above this are checkpointed, so that a new leader need not start them anew.
-pub const CHECKPOINT_TTL_MIN: Duration = Duration::from_secs(60);
+pub(crate) const CHECKPOINT_TTL_MIN: Duration = Duration::from_secs(60);
 
 /// How often the remainder of a long lease is recorded.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The lease clock of one reign.
 #[derive(Debug)]
-pub struct LeaseClock {
+pub(crate) struct LeaseClock {
     leases: BTreeMap<LeaseId, Lease>,
     /// When to look at a lease next, by the boot clock. A hint: the look decides.
     due: BTreeSet<(u64, LeaseId)>,
@@ -59,7 +59,7 @@ struct Lease {
 
 /// What a renewal must do next.
 #[derive(Debug)]
-pub enum Renewal {
+pub(crate) enum Renewal {
     /// The lease is not known: it has ended.
     Unknown,
     /// Its expiry is proposed: ask again when this ends.
@@ -74,7 +74,7 @@ impl LeaseClock {
     /// A clock that begins now, with the state's leases: number, TTL, and recorded remainder if
     /// there is one. `extension` is the longest time a former leader may have promised.
     #[must_use]
-    pub fn begin(
+    pub(crate) fn begin(
         now: Reading,
         leases: impl IntoIterator<Item = (LeaseId, Duration, Option<Duration>)>,
         extension: Duration,
@@ -130,17 +130,17 @@ impl LeaseClock {
     }
 
     /// A lease was granted by an applied entry.
-    pub fn granted(&mut self, now: Reading, id: LeaseId, ttl: Duration) {
+    pub(crate) fn granted(&mut self, now: Reading, id: LeaseId, ttl: Duration) {
         self.insert(now, id, ttl, ttl, false);
     }
 
     /// A lease ended by an applied entry. Renewals that waited for its expiry learn it.
-    pub fn ended(&mut self, id: LeaseId) {
+    pub(crate) fn ended(&mut self, id: LeaseId) {
         self.remove(id);
     }
 
     /// A remainder was recorded in the state, or cleared.
-    pub fn checkpoint_applied(&mut self, id: LeaseId, recorded: bool) {
+    pub(crate) fn checkpoint_applied(&mut self, id: LeaseId, recorded: bool) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.checkpointed = recorded;
         }
@@ -158,7 +158,7 @@ impl LeaseClock {
 
     /// A renewal has arrived: until [`LeaseClock::renew`] or [`LeaseClock::renewal_gone`], the
     /// lease does not expire. False if there is no such lease.
-    pub fn renewal_arrived(&mut self, id: LeaseId) -> bool {
+    pub(crate) fn renewal_arrived(&mut self, id: LeaseId) -> bool {
         match self.leases.get_mut(&id) {
             Some(lease) => {
                 lease.renewing += 1;
@@ -169,7 +169,7 @@ impl LeaseClock {
     }
 
     /// A renewal that arrived is given up.
-    pub fn renewal_gone(&mut self, id: LeaseId) {
+    pub(crate) fn renewal_gone(&mut self, id: LeaseId) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.renewing = lease.renewing.saturating_sub(1);
         }
@@ -177,7 +177,7 @@ impl LeaseClock {
 
     /// Renews a lease. The caller has seen a quorum round end that began after the renewal
     /// arrived.
-    pub fn renew(&mut self, now: Reading, id: LeaseId) -> Renewal {
+    pub(crate) fn renew(&mut self, now: Reading, id: LeaseId) -> Renewal {
         let credit = self.credit;
         let Some(lease) = self.leases.get_mut(&id) else {
             return Renewal::Unknown;
@@ -198,7 +198,7 @@ impl LeaseClock {
 
     /// TTL and least remaining time of a lease.
     #[must_use]
-    pub fn remaining(&self, now: Reading, id: LeaseId) -> Option<(Duration, Duration)> {
+    pub(crate) fn remaining(&self, now: Reading, id: LeaseId) -> Option<(Duration, Duration)> {
         let lease = self.leases.get(&id)?;
         Some((lease.ttl, self.left(lease, now)))
     }
@@ -210,7 +210,7 @@ impl LeaseClock {
 
     /// Notes that time passes. A gap above [`STALL_MIN`] since the last call is credited to all
     /// leases and returned.
-    pub fn tick(&mut self, now: Reading) -> Option<Duration> {
+    pub(crate) fn tick(&mut self, now: Reading) -> Option<Duration> {
         let gap = now.since(self.last_tick).max;
         self.last_tick = now;
         if gap <= STALL_MIN {
@@ -222,7 +222,7 @@ impl LeaseClock {
 
     /// Up to `most` leases whose time is over. They count as expiring from here on, until they
     /// end or [`LeaseClock::expiry_failed`] says that the proposal came to nothing.
-    pub fn take_due(&mut self, now: Reading, most: usize) -> Vec<LeaseId> {
+    pub(crate) fn take_due(&mut self, now: Reading, most: usize) -> Vec<LeaseId> {
         let mut expired = Vec::new();
         while expired.len() < most {
             let Some(&(look_at_ns, id)) = self.due.first() else {
@@ -252,7 +252,7 @@ impl LeaseClock {
     }
 
     /// Proposed expiries came to nothing: the leases live on and are due again.
-    pub fn expiry_failed(&mut self, now: Reading, ids: &[LeaseId]) {
+    pub(crate) fn expiry_failed(&mut self, now: Reading, ids: &[LeaseId]) {
         for id in ids {
             if let Some(lease) = self.leases.get_mut(id)
                 && let Some(waiting) = lease.expiring.take()
@@ -265,7 +265,11 @@ impl LeaseClock {
     }
 
     /// Up to `most` long leases whose remainder is to be recorded now, with it.
-    pub fn take_checkpoints(&mut self, now: Reading, most: usize) -> Vec<(LeaseId, Duration)> {
+    pub(crate) fn take_checkpoints(
+        &mut self,
+        now: Reading,
+        most: usize,
+    ) -> Vec<(LeaseId, Duration)> {
         let mut remaining = Vec::new();
         while remaining.len() < most {
             let Some(&(at, id)) = self.checkpoints.first() else {
@@ -288,18 +292,6 @@ impl LeaseClock {
             }
         }
         remaining
-    }
-
-    /// How many leases there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.leases.len()
-    }
-
-    /// True if there is no lease.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.leases.is_empty()
     }
 }
 

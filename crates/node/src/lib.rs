@@ -1,58 +1,50 @@
 //! One member: takes requests, gets them into the log, applies them, answers.
 //!
-//! [`Node`] is the handle that servers hold. Behind it run three tasks on the member's core: the
-//! proposer ([`proposer`]), the rounds of shared reads ([`reads`]), and the engine, which calls
-//! apply ([`machine`]). Requests come in through bounded queues and get their answers through
-//! one-shot channels; reads take a root of the state ([`roots`]) and watchers are records in the
-//! hub ([`watch`]), so neither ever waits for a writer.
+//! [`Node`] is the handle that servers hold. Behind it run, on the member's core, the proposer
+//! ([`proposer`]) and the engine, which calls apply ([`machine`]). Requests come in through a
+//! bounded queue and get their answers through one-shot channels; reads take a root of the state
+//! ([`roots`]) and watchers are records in the hub ([`watch`]), so neither ever waits for a
+//! writer.
 
-pub mod failure;
+mod failure;
 mod inflight;
-pub mod leases;
+mod leases;
 mod machine;
+mod open;
 mod proposer;
-pub mod reads;
-pub mod roots;
+mod reads;
+mod roots;
 mod shared;
+mod snapshots;
 pub mod watch;
 
 pub use failure::Failure;
-pub use machine::SnapshotWriter;
+pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;
-pub use shared::Durable;
+pub use snapshots::RestoreError;
 pub use watch::{WatchCreate, WatchEvent, WatchMessage, WatchRequester, WatchStream};
 
 use bytes::Bytes;
 use inflight::{Answer, Proposal};
 use leases::Renewal;
-use machine::Replica;
 use proposer::{Leadership, Proposer};
-use roots::Roots;
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_env::watch as latest;
 use synod_env::{Env, Instant, Limits, MemberId, oneshot, queue};
-use synod_log::{Engine, Index, Machine, Role, Status};
+use synod_log::{Engine, Index, Role, Status};
+use synod_state::Root;
 use synod_state::command::{Command, LeaseId, Revision};
 use synod_state::reply::Reply;
-use synod_state::{Root, State};
-use watch::Hub;
 
 /// Longest TTL that a lease may ask for, in seconds (etcd's bound).
 pub const LEASE_TTL_S_MAX: i64 = 9_000_000_000;
 
-/// Reads that may wait for a quorum round; beyond it they are refused as too many.
-const READS_WAITING_MAX: usize = 65_536;
-
-/// What a member is and how it behaves.
+/// How a member behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its number.
-    pub member: MemberId,
-    /// How often it was started on this data directory.
-    pub incarnation: u64,
     /// All bounds.
     pub limits: Limits,
     /// The longest that a leader's lease, and with it a promise to a client, may last after the
@@ -68,10 +60,6 @@ pub struct Config {
 pub struct Prepared {
     shared: Arc<Shared>,
     proposals: queue::Receiver<Proposal>,
-    reads: (
-        queue::Sender<reads::Waiting>,
-        queue::Receiver<reads::Waiting>,
-    ),
 }
 
 /// A handle to a running member; cheap to clone.
@@ -79,7 +67,6 @@ pub struct Prepared {
 pub struct Node {
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
-    reads: queue::Sender<reads::Waiting>,
     leadership: latest::Receiver<Leadership>,
 }
 
@@ -94,45 +81,11 @@ pub struct TimeToLive {
     pub keys: Vec<Bytes>,
 }
 
-/// Makes the machine that an engine drives, and the member around it.
-///
-/// `state` has applied everything up to `applied`; `durable` tells how far the log is durable;
-/// `snapshots` writes them.
-#[must_use]
-pub fn prepare(
-    env: Env,
-    config: Config,
-    state: State,
-    applied: Index,
-    durable: Durable,
-    snapshots: SnapshotWriter,
-) -> (Prepared, Box<dyn Machine>) {
-    let root = state.root();
-    let hub = Hub::new(config.limits.clone(), root.revision());
-    let roots = Roots::new(root, applied);
-    let (sender, proposals) = queue::bounded(config.limits.proposals_waiting_max);
-    let shared = Arc::new(Shared::new(env, config, durable, roots, hub, sender));
-    let machine = Replica::new(state, Arc::clone(&shared), snapshots);
-    let reads = queue::bounded(READS_WAITING_MAX);
-    (
-        Prepared {
-            shared,
-            proposals,
-            reads,
-        },
-        Box::new(machine),
-    )
-}
-
 impl Prepared {
     /// Starts the member's tasks on an engine that drives its machine.
     #[must_use]
     pub fn start(self, engine: Arc<dyn Engine>) -> Node {
-        let Self {
-            shared,
-            proposals,
-            reads: (reads, rounds),
-        } = self;
+        let Self { shared, proposals } = self;
         let env = shared.env.clone();
         let status = engine.status();
         let first = Leadership::from(&*status.borrow());
@@ -145,15 +98,10 @@ impl Prepared {
             proposals,
         );
         env.spawn("proposer", proposer.run());
-        env.spawn(
-            "reads",
-            reads::run_rounds(Arc::clone(&engine), Arc::clone(&shared.roots), rounds),
-        );
         env.spawn("watch progress", notify_progress(Arc::clone(&shared)));
         Node {
             shared,
             engine,
-            reads,
             leadership,
         }
     }
@@ -299,22 +247,13 @@ impl Node {
             Consistency::Serializable => return Ok(self.root()),
             Consistency::Linearizable => {}
         }
-        if let Some(index) = self.engine.read_lease()
-            && let Ok(root) = self.shared.roots.at(index)
-        {
-            return Ok(root);
-        }
-        let (sender, receiver) = oneshot::channel();
-        match self.reads.try_send(sender) {
-            Ok(()) => {}
-            Err(queue::SendError::Full(_)) => return Err(Failure::TooManyRequests),
-            Err(queue::SendError::Closed(_)) => return Err(Failure::Stopped),
-        }
-        match self.shared.env.deadline(deadline, receiver).await {
-            Ok(Ok(root)) => root,
-            Ok(Err(oneshot::Dropped)) => Err(Failure::Stopped),
-            Err(synod_env::world::DeadlinePassed) => Err(Failure::TimedOut),
-        }
+        reads::linearizable(
+            &self.shared.env,
+            &*self.engine,
+            &self.shared.roots,
+            deadline,
+        )
+        .await
     }
 
     /// Ends once a compaction to `revision` has removed what it makes unnecessary.
@@ -332,13 +271,8 @@ impl Node {
             if root.compact_revision() > revision || root.compaction_finished() {
                 return Ok(());
             }
-            if let Err(later) = self.shared.roots.at(Index(applied.0 + 1)) {
-                match self.shared.env.deadline(deadline, later).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(oneshot::Dropped)) => return Err(Failure::Stopped),
-                    Err(synod_env::world::DeadlinePassed) => return Err(Failure::TimedOut),
-                }
-            }
+            let next = Index(applied.0 + 1);
+            reads::applied(&self.shared.env, &self.shared.roots, next, deadline).await?;
         }
     }
 

@@ -19,7 +19,7 @@ use synod_state::{LeaseChange, Root, State};
 
 /// Writes a snapshot of a root that has applied everything up to the index, with the engine's own
 /// part beside it. The future ends when it is durable.
-pub type SnapshotWriter =
+pub(crate) type SnapshotWriter =
     Box<dyn FnMut(Index, Bytes, Root) -> BoxFuture<'static, io::Result<()>> + Send>;
 
 /// The replicated state on this member, as the engine drives it.
@@ -115,7 +115,7 @@ impl Replica {
             let remaining = recorded.then(|| Duration::from_millis(lease.remaining_ms));
             (lease.id, Duration::from_millis(lease.ttl_ms), remaining)
         });
-        let leases = LeaseClock::begin(now, leases, self.shared.leader_lease_max);
+        let leases = LeaseClock::begin(now, leases, self.shared.config.leader_lease_max);
         *self.shared.reigning() = Some(Reigning {
             reign,
             began: now,

@@ -1,15 +1,15 @@
 //! Reads: which root is fresh enough.
 //!
 //! A linearizable read needs a root that holds everything acknowledged before the read began.
-//! With a lease the engine can say so at once; otherwise a quorum round can, and one round serves
-//! every read that waits when it begins. A read that arrives while a round is under way waits for
-//! the next one: what that round proves was proved too early for it (etcd#20418).
+//! With a lease the engine can say so at once; otherwise a quorum round can, which the engine
+//! shares among all reads that wait when it begins. A read that arrives while a round is under
+//! way waits for the next one: what that round proves was proved too early for it (etcd#20418).
 
 use crate::failure::Failure;
 use crate::roots::Roots;
-use std::sync::Arc;
-use synod_env::{oneshot, queue};
-use synod_log::{BarrierError, Engine};
+use synod_env::world::DeadlinePassed;
+use synod_env::{Env, Instant, oneshot};
+use synod_log::{BarrierError, Engine, Index};
 use synod_state::Root;
 
 /// How fresh a read must be.
@@ -21,35 +21,40 @@ pub enum Consistency {
     Serializable,
 }
 
-/// A read that waits for a round.
-pub(crate) type Waiting = oneshot::Sender<Result<Root, Failure>>;
-
-/// Runs rounds as long as reads wait. One task per member.
-pub(crate) async fn run_rounds(
-    engine: Arc<dyn Engine>,
-    roots: Arc<Roots>,
-    mut queue: queue::Receiver<Waiting>,
-) {
-    while let Some(first) = queue.receive().await {
-        let mut reads = vec![first];
-        let others = queue.waiting();
-        queue.drain(&mut reads, others);
-        let answer = round(&*engine, &roots).await;
-        for read in reads {
-            // Whoever gave up does not want the root any more.
-            drop(read.send(answer.clone()));
-        }
-    }
+/// A root for a linearizable read that begins now.
+pub(crate) async fn linearizable(
+    env: &Env,
+    engine: &dyn Engine,
+    roots: &Roots,
+    deadline: Instant,
+) -> Result<Root, Failure> {
+    let index = match engine.read_lease() {
+        Some(index) => index,
+        None => match env.deadline(deadline, engine.read_barrier()).await {
+            Ok(Ok(index)) => index,
+            Ok(Err(BarrierError::NotLeader(_) | BarrierError::NoQuorum)) => {
+                return Err(Failure::NoLeader);
+            }
+            Ok(Err(BarrierError::Stopped)) => return Err(Failure::Stopped),
+            Err(DeadlinePassed) => return Err(Failure::TimedOut),
+        },
+    };
+    applied(env, roots, index, deadline).await
 }
 
-async fn round(engine: &dyn Engine, roots: &Roots) -> Result<Root, Failure> {
-    let index = match engine.read_barrier().await {
-        Ok(index) => index,
-        Err(BarrierError::NotLeader(_) | BarrierError::NoQuorum) => return Err(Failure::NoLeader),
-        Err(BarrierError::Stopped) => return Err(Failure::Stopped),
-    };
+/// The first root that has applied `index`, or a later one.
+pub(crate) async fn applied(
+    env: &Env,
+    roots: &Roots,
+    index: Index,
+    deadline: Instant,
+) -> Result<Root, Failure> {
     match roots.at(index) {
         Ok(root) => Ok(root),
-        Err(later) => later.await.map_err(|oneshot::Dropped| Failure::Stopped),
+        Err(later) => match env.deadline(deadline, later).await {
+            Ok(Ok(root)) => Ok(root),
+            Ok(Err(oneshot::Dropped)) => Err(Failure::Stopped),
+            Err(DeadlinePassed) => Err(Failure::TimedOut),
+        },
     }
 }

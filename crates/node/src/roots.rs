@@ -11,7 +11,7 @@ use synod_state::Root;
 
 /// The latest root, and who waits for a later one.
 #[derive(Debug)]
-pub struct Roots(Mutex<Inner>);
+pub(crate) struct Roots(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -25,7 +25,7 @@ struct Inner {
 impl Roots {
     /// Begins with `root`, which has applied everything up to `applied`.
     #[must_use]
-    pub fn new(root: Root, applied: Index) -> Self {
+    pub(crate) fn new(root: Root, applied: Index) -> Self {
         Self(Mutex::new(Inner {
             latest: root,
             applied,
@@ -41,25 +41,25 @@ impl Roots {
 
     /// The latest root.
     #[must_use]
-    pub fn latest(&self) -> Root {
+    pub(crate) fn latest(&self) -> Root {
         self.lock().latest.clone()
     }
 
     /// The last log index that the latest root has applied.
     #[must_use]
-    pub fn applied(&self) -> Index {
+    pub(crate) fn applied(&self) -> Index {
         self.lock().applied
     }
 
     /// True unless the latest root has compacted history yet to be removed.
     #[must_use]
-    pub fn compaction_finished(&self) -> bool {
+    pub(crate) fn compaction_finished(&self) -> bool {
         self.lock().latest.compaction_finished()
     }
 
     /// The latest root, if it has applied `index`; otherwise the first one that will have.
     /// A member that stops drops the waiter.
-    pub fn at(&self, index: Index) -> Result<Root, oneshot::Receiver<Root>> {
+    pub(crate) fn at(&self, index: Index) -> Result<Root, oneshot::Receiver<Root>> {
         let mut inner = self.lock();
         if inner.applied >= index {
             return Ok(inner.latest.clone());
@@ -74,7 +74,7 @@ impl Roots {
     }
 
     /// Shows `root`, which has applied everything up to `applied`, to all readers.
-    pub fn publish(&self, root: Root, applied: Index) {
+    pub(crate) fn publish(&self, root: Root, applied: Index) {
         let (ready, previous) = {
             let mut inner = self.lock();
             assert!(
@@ -102,7 +102,7 @@ impl Roots {
     }
 
     /// Lets all waiters go: nothing will be published any more.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let waiting = {
             let mut inner = self.lock();
             inner.stopped = true;

@@ -8,12 +8,12 @@ use crate::watch::Hub;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use synod_env::{Env, MemberId, Reading, queue};
 use synod_log::Index;
+use synod_storage::identity::Identity;
 
 /// Tells up to which index the log is durable on a quorum.
-pub type Durable = Box<dyn Fn() -> Index + Send + Sync>;
+pub(crate) type Durable = Box<dyn Fn() -> Index + Send + Sync>;
 
 /// One member's shared parts. Each lock is held for a moment, never across a wait, and no two at
 /// the same time.
@@ -22,8 +22,6 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) member: MemberId,
     pub(crate) incarnation: u64,
-    /// The longest that a former leader may have promised anything.
-    pub(crate) leader_lease_max: Duration,
     pub(crate) durable: Durable,
     pub(crate) roots: Arc<Roots>,
     pub(crate) hub: Arc<Hub>,
@@ -60,6 +58,7 @@ impl Shared {
     pub(crate) fn new(
         env: Env,
         config: Config,
+        identity: &Identity,
         durable: Durable,
         roots: Roots,
         hub: Hub,
@@ -67,9 +66,8 @@ impl Shared {
     ) -> Self {
         Self {
             env,
-            member: config.member,
-            incarnation: config.incarnation,
-            leader_lease_max: config.leader_lease_max,
+            member: MemberId(identity.member_id),
+            incarnation: identity.incarnation,
             config,
             durable,
             roots: Arc::new(roots),

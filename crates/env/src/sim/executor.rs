@@ -244,6 +244,10 @@ impl Tasks {
         self.ready.append(tasks);
     }
 
+    pub(super) fn started(&self) -> u64 {
+        self.spawned
+    }
+
     /// Names of the tasks that exist, with how many there are of each, for messages.
     pub(super) fn names(&self) -> std::collections::BTreeMap<&'static str, usize> {
         let mut names = std::collections::BTreeMap::new();

@@ -185,6 +185,12 @@ impl Sim {
         self.kernel.lock().trace.events()
     }
 
+    /// How many tasks have been started.
+    #[must_use]
+    pub fn tasks_started(&self) -> u64 {
+        self.kernel.lock().tasks.started()
+    }
+
     /// The fingerprint of all events so far.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

@@ -12,7 +12,7 @@ use synod_state::reply::{Event, EventKind};
 
 /// All watchers of a member.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     inner: Mutex<Inner>,
     limits: Limits,
 }
@@ -76,12 +76,12 @@ impl Watcher {
 
 /// The member holds as many streams as it may, or stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoStream;
+pub(crate) struct NoStream;
 
 impl Hub {
     /// A hub without watchers, at a store's `revision`.
     #[must_use]
-    pub fn new(limits: Limits, revision: Revision) -> Self {
+    pub(crate) fn new(limits: Limits, revision: Revision) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 published: revision,
@@ -105,7 +105,7 @@ impl Hub {
 
     /// Watch streams and watchers held now.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.streams.len(), inner.watchers)
     }
@@ -136,7 +136,7 @@ impl Hub {
     }
 
     /// Ends every stream; their readers learn it at once.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let wakers: Vec<Waker> = {
             let mut inner = self.lock();
             inner.stopped = true;
@@ -154,7 +154,7 @@ impl Hub {
     /// Tells the synced watchers of new events, in order, complete up to `root`'s revision.
     ///
     /// `root` must have been published to readers before.
-    pub fn publish(&self, root: &Root, events: &[Event]) {
+    pub(crate) fn publish(&self, root: &Root, events: &[Event]) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         assert!(
@@ -204,7 +204,7 @@ impl Hub {
     }
 
     /// Reports the progress of quiet watches that asked for it. To be called periodically.
-    pub fn progress_notify(&self) {
+    pub(crate) fn progress_notify(&self) {
         let mut inner = self.lock();
         let published = inner.published;
         let mut wakers = Vec::new();

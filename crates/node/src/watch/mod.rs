@@ -1,6 +1,6 @@
 //! Watches: who wants to hear of which keys, and what has not been told yet.
 //!
-//! A watcher is a record in the [`Hub`], not a task and not a channel. Apply hands each batch of
+//! A watcher is a record in the `hub.rs`, not a task and not a channel. Apply hands each batch of
 //! events to the hub, which puts them into the outboxes of the streams that have a *synced*
 //! watcher for them. A watcher that wants the past, or whose stream reads too slowly, is *behind*:
 //! its stream replays history from a root of the state, in the task that reads the stream, so
@@ -12,7 +12,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use hub::Hub;
+pub(crate) use hub::Hub;
 pub use stream::{WatchRequester, WatchStream};
 
 use bytes::Bytes;

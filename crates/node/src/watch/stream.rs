@@ -33,7 +33,7 @@ impl WatchStream {
     ///
     /// # Errors
     /// [`NoStream`] if there are too many, or the member stops.
-    pub fn open(hub: Arc<Hub>, roots: Arc<Roots>) -> Result<Self, NoStream> {
+    pub(crate) fn open(hub: Arc<Hub>, roots: Arc<Roots>) -> Result<Self, NoStream> {
         let stream = hub.open()?;
         Ok(Self {
             requester: WatchRequester { hub, roots, stream },
