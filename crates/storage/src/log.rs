@@ -83,16 +83,18 @@ impl Options {
             .saturating_add(64 << 10)
             .min(6 << 20);
         let entry_span = u64::try_from(entry_bytes_max).expect("u64 holds a length");
-        // A segment holds at least two of the largest entries, or little would ever be admitted.
+        let reserve_bytes: u32 = 256 << 10;
+        // An empty segment holds the reserve and two of the largest entries, or a call would be
+        // refused although nothing is left to prepare.
         let segment_bytes = limits
             .log_segment_bytes
-            .max(4 * entry_span)
+            .max(2 * u64::from(reserve_bytes) + 4 * entry_span)
             .clamp(64 << 10, 1 << 30);
         Self {
             segment_bytes: u32::try_from(segment_bytes.next_multiple_of(4096))
                 .expect("clamped to 1 GiB"),
             entry_bytes_max,
-            reserve_bytes: 256 << 10,
+            reserve_bytes,
             queue_bytes_max: 8 << 20,
             cache_bytes_max: 16 << 20,
             segments_ready: 1,
