@@ -121,6 +121,14 @@ impl Env {
         }
     }
 
+    /// Runs `work` with this world as the [`current`] one. [`Env::within`] does so for futures
+    /// that can move between threads.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut world = Some(self.clone());
+        let _entered = Entered::new(&mut world);
+        work()
+    }
+
     /// The member's data directory.
     #[must_use]
     pub fn disk(&self) -> Arc<dyn Disk> {
