@@ -137,6 +137,13 @@ pub trait Engine: Send + Sync + 'static {
     /// machine sees the entry before this ends.
     fn propose(&self, batch: Bytes) -> BoxFuture<'static, Result<Index, ProposeError>>;
 
+    /// As [`Engine::propose`], in the same order, but may use the log space that is held back
+    /// when the disk is full. For what leads out of trouble and is small: the first batch of a
+    /// reign, compaction. An engine without such a reserve proposes as always.
+    fn propose_reserved(&self, batch: Bytes) -> BoxFuture<'static, Result<Index, ProposeError>> {
+        self.propose(batch)
+    }
+
     /// An index such that a state which has applied it is fresh for every read that asked before
     /// this call. One quorum round serves all callers that wait when it begins.
     fn read_barrier(&self) -> BoxFuture<'static, Result<Index, BarrierError>>;
