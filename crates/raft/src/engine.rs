@@ -1,0 +1,333 @@
+//! openraft as a [`synod_log::Engine`].
+
+use crate::config::Config;
+use crate::lease::Lease;
+use crate::machine::StateMachine;
+use crate::network::Unlinked;
+use crate::proposals::Proposals;
+use crate::rounds::Rounds;
+use crate::status;
+use crate::storage::LogStore;
+use crate::types::{Position, Types, is_sole_voter, raft_index, seam_index, seam_index_of};
+use bytes::Bytes;
+use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
+use openraft::{Raft, ReadPolicy};
+use openraft_rt::WatchReceiver as _;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::ready;
+use std::io;
+use std::sync::Arc;
+use synod_env::{BoxFuture, Env, MemberId, oneshot, watch};
+use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
+use synod_storage::{Log, Priority, Recovered};
+
+/// openraft's handle, as we use it.
+pub(crate) type Handle = Raft<Types, StateMachine>;
+
+/// A snapshot round's outcome; `io::Error` cannot be given to several callers.
+type Snapshotted = Result<Index, (io::ErrorKind, Arc<str>)>;
+
+/// Why an engine did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The settings contradict each other.
+    Config(String),
+    /// The engine's part of the snapshot cannot be read.
+    Snapshot(String),
+    /// The log begins after the snapshot ends (or after the beginning, without a snapshot).
+    Gap {
+        /// The last entry in the snapshot.
+        snapshot: Index,
+        /// The last entry that the log no longer has.
+        purged: Index,
+    },
+    /// openraft did not start; its words.
+    Engine(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(what) => write!(f, "engine settings: {what}"),
+            Self::Snapshot(what) => write!(f, "engine position in the snapshot: {what}"),
+            Self::Gap { snapshot, purged } => write!(
+                f,
+                "log begins after index {purged} but the newest snapshot ends at {snapshot}"
+            ),
+            Self::Engine(what) => write!(f, "engine: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Starts the engine of this member on its `log`.
+///
+/// `recovered` is what the log held when it was opened. `restored` is the engine's part of the
+/// snapshot that `machine` was loaded from, as [`Machine::snapshot`] got it; `None` if the
+/// machine is empty. Entries known to be committed after it are applied before this ends.
+///
+/// A log without any entry, with an empty machine, becomes a cluster of this member alone. The
+/// engine asks for leadership at once when its member decides alone; whether it leads is in
+/// [`Engine::status`].
+///
+/// # Errors
+/// [`StartError`]; nothing runs then, and nothing but a first entry was written.
+pub async fn start(
+    env: Env,
+    config: Config,
+    log: Log,
+    recovered: Recovered,
+    restored: Option<Bytes>,
+    machine: Box<dyn Machine>,
+) -> Result<Arc<dyn Engine>, StartError> {
+    let within = env.clone();
+    let engine = within
+        .within(
+            async move { OpenRaft::start(env, config, log, recovered, restored, machine).await },
+        )
+        .await?;
+    Ok(Arc::new(engine))
+}
+
+struct OpenRaft {
+    env: Env,
+    raft: Arc<Handle>,
+    log: Log,
+    lease: Arc<Lease>,
+    proposals: Proposals,
+    barriers: Rounds<Result<Index, BarrierError>>,
+    snapshots: Rounds<Snapshotted>,
+    status: watch::Receiver<Status>,
+    /// Closes when openraft has let go of the machine.
+    machine_ended: watch::Receiver<()>,
+    /// Closes when openraft has let go of the log.
+    log_ended: watch::Receiver<()>,
+}
+
+impl OpenRaft {
+    async fn start(
+        env: Env,
+        config: Config,
+        log: Log,
+        recovered: Recovered,
+        restored: Option<Bytes>,
+        machine: Box<dyn Machine>,
+    ) -> Result<Self, StartError> {
+        let settings = config.for_openraft().map_err(StartError::Config)?;
+        let restored = restored
+            .map(|bytes| Position::decode(&bytes))
+            .transpose()
+            .map_err(|error| StartError::Snapshot(error.to_string()))?;
+        let snapshot = restored
+            .as_ref()
+            .map_or(Index(0), |at| seam_index_of(at.applied.as_ref()));
+        let purged = recovered.purged.map_or(Index(0), |at| Index(at.index));
+        if purged > snapshot {
+            return Err(StartError::Gap { snapshot, purged });
+        }
+        let last = recovered.last.map_or(Index(0), |at| Index(at.index));
+        let pristine = last == Index(0) && restored.is_none() && recovered.vote.is_none();
+
+        let member = config.member.0;
+        let lease = Arc::new(Lease::new(last.max(snapshot)));
+        let (machine_end, machine_ended) = watch::channel(());
+        let (log_end, log_ended) = watch::channel(());
+        let machine = StateMachine::new(
+            machine,
+            member,
+            restored,
+            log.clone(),
+            Arc::clone(&lease),
+            machine_end,
+        );
+        let store = LogStore::new(log.clone(), &recovered, member, Arc::clone(&lease), log_end);
+        let raft = Box::pin(Handle::new(
+            member,
+            Arc::new(settings),
+            Unlinked,
+            store,
+            machine,
+        ))
+        .await
+        .map_err(|error| StartError::Engine(error.to_string()))?;
+        let raft = Arc::new(raft);
+        if pristine {
+            found(&raft, member).await?;
+        } else {
+            // A member that decides alone need not wait to see whether somebody else leads.
+            let effective = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
+            if is_sole_voter(effective.membership(), member) {
+                raft.trigger()
+                    .elect(false)
+                    .await
+                    .map_err(|error| StartError::Engine(error.to_string()))?;
+            }
+        }
+
+        let barriers = Rounds::serve(&env, "raft-barriers", {
+            let raft = Arc::clone(&raft);
+            move || barrier(Arc::clone(&raft))
+        });
+        let snapshots = Rounds::serve(&env, "raft-snapshots", {
+            let (raft, log) = (Arc::clone(&raft), log.clone());
+            let keep_bytes = config.log_keep_bytes;
+            move || snapshot_and_purge(Arc::clone(&raft), log.clone(), keep_bytes)
+        });
+        let proposals = Proposals::new(
+            &env,
+            Arc::clone(&raft),
+            log.clone(),
+            config.proposals_max,
+            config.proposals_bytes_max,
+        );
+        let status = status::feed(&env, &raft, config.heartbeat);
+        Ok(Self {
+            env,
+            raft,
+            log,
+            lease,
+            proposals,
+            barriers,
+            snapshots,
+            status,
+            machine_ended,
+            log_ended,
+        })
+    }
+}
+
+impl Engine for OpenRaft {
+    fn propose(&self, batch: Bytes) -> BoxFuture<'static, Result<Index, ProposeError>> {
+        self.proposals.submit(batch, Priority::Ordinary)
+    }
+
+    fn propose_reserved(&self, batch: Bytes) -> BoxFuture<'static, Result<Index, ProposeError>> {
+        self.proposals.submit(batch, Priority::Reserve)
+    }
+
+    fn read_barrier(&self) -> BoxFuture<'static, Result<Index, BarrierError>> {
+        let barriers = self.barriers.clone();
+        Box::pin(async move { barriers.ask().await.unwrap_or(Err(BarrierError::Stopped)) })
+    }
+
+    fn read_lease(&self) -> Option<Index> {
+        self.lease.read()
+    }
+
+    fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    fn snapshot_now(&self) -> BoxFuture<'static, io::Result<Index>> {
+        let snapshots = self.snapshots.clone();
+        Box::pin(async move {
+            match snapshots.ask().await {
+                Some(Ok(index)) => Ok(index),
+                Some(Err((kind, what))) => Err(io::Error::new(kind, what.to_string())),
+                None => Err(io::Error::other(STOPPED)),
+            }
+        })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            lease_reads: true,
+            runtime_timing: false,
+            transfer: false,
+        }
+    }
+
+    fn stop(&self) -> BoxFuture<'static, ()> {
+        let (raft, log) = (Arc::clone(&self.raft), self.log.clone());
+        let ends = [self.machine_ended.clone(), self.log_ended.clone()];
+        let (sender, stopped) = oneshot::channel::<()>();
+        // On a task of its own: openraft does not allow the call to be abandoned.
+        self.env.spawn("raft-stop", async move {
+            if let Err(error) = raft.shutdown().await {
+                tracing::error!(%error, "engine ended badly");
+            }
+            // openraft ends its core first; what it has handed to the machine still runs.
+            for mut end in ends {
+                while end.changed().await.is_ok() {}
+            }
+            log.close().await;
+            drop(sender);
+        });
+        Box::pin(async move {
+            // Nothing is ever sent: the end of the task is the message.
+            let (Ok(()) | Err(oneshot::Dropped)) = stopped.await;
+        })
+    }
+}
+
+/// Makes a cluster of one.
+async fn found(raft: &Handle, member: u64) -> Result<(), StartError> {
+    let alone = BTreeMap::from([(member, ())]);
+    match raft.initialize(alone).await {
+        Ok(()) => Ok(()),
+        Err(RaftError::APIError(
+            error @ (InitializeError::NotAllowed(_) | InitializeError::NotInMembers(_)),
+        )) => unreachable!("an empty log was refused as the beginning of a cluster: {error}"),
+        Err(RaftError::Fatal(error)) => Err(StartError::Engine(error.to_string())),
+    }
+}
+
+/// One barrier round: asks a quorum whether this member still leads, unless it is the quorum.
+async fn barrier(raft: Arc<Handle>) -> Result<Index, BarrierError> {
+    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        Ok(linearizer) => Ok(seam_index(linearizer.read_log_id().index())),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+            Err(BarrierError::NotLeader(forward.leader_id.map(MemberId)))
+        }
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+            Err(BarrierError::NoQuorum)
+        }
+        Err(RaftError::Fatal(_)) => Err(BarrierError::Stopped),
+    }
+}
+
+const STOPPED: &str = "the engine has stopped";
+
+/// One snapshot round: a durable snapshot, then as much of the log dropped as it allows.
+async fn snapshot_and_purge(raft: Arc<Handle>, log: Log, keep_bytes: u64) -> Snapshotted {
+    let stopped = |_fatal: Fatal<Types>| (io::ErrorKind::Other, Arc::from(STOPPED));
+    let (meta, written) = raft
+        .with_state_machine(|machine| Box::pin(ready(machine.begin_snapshot())))
+        .await
+        .map_err(stopped)?;
+    let index = seam_index_of(meta.last_log_id.as_ref());
+    written
+        .await
+        .map_err(|error| (error.kind(), Arc::from(error.to_string().as_str())))?;
+
+    // Durable: now openraft may know of it, which it asks the machine about.
+    raft.with_state_machine(move |machine| {
+        machine.snapshot_done(meta);
+        Box::pin(ready(()))
+    })
+    .await
+    .map_err(stopped)?;
+    raft.trigger().snapshot().await.map_err(stopped)?;
+    let mut data = raft.data_metrics();
+    let gone = |_closed| (io::ErrorKind::Other, Arc::from(STOPPED));
+    data.wait_until(|data| seam_index_of(data.snapshot.as_ref()) >= index)
+        .await
+        .map_err(gone)?;
+
+    let behind = log
+        .position_with_bytes_after(keep_bytes)
+        .map_or(Index(0), |at| Index(at.index));
+    let purgeable = behind.min(index);
+    if let Some(upto) = raft_index(purgeable) {
+        raft.trigger().purge_log(upto).await.map_err(stopped)?;
+        data.wait_until(|data| seam_index_of(data.purged.as_ref()) >= purgeable)
+            .await
+            .map_err(gone)?;
+    }
+    Ok(index)
+}
+
+#[cfg(test)]
+mod tests;
