@@ -1,2 +1,93 @@
-//! The binary `synod`.
-fn main() {}
+//! The binary `synod`: a member, and everything a person does with it from a terminal.
+//!
+//! Each command is a module that ends in success or in a [`exit::Failure`]; here they are only
+//! told apart.
+
+mod bench;
+mod client;
+mod config;
+mod exit;
+mod outside;
+mod serve;
+mod tour;
+
+use clap::Parser as _;
+use exit::{Exit, Failure};
+use std::process::ExitCode;
+
+/// A coordination service for etcd clients. `synod serve` starts a member.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "synod",
+    version,
+    max_term_width = 80,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 2 usage, 3 refused, 4 unknown (may or may not have\n\
+                  happened), 5 unreachable; docs/reference/exit-codes.md lists all."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Start a member and serve clients
+    #[command(disable_help_flag = true)]
+    Serve {
+        /// See `synod serve --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<String>,
+    },
+    Put(client::Put),
+    Get(client::Get),
+    Del(client::Del),
+    Watch(client::Watch),
+    Txn(client::Txn),
+    Lease(client::Lease),
+    Compact(client::Compact),
+    Status(client::Status),
+    Tour(tour::Tour),
+    Bench(bench::Bench),
+}
+
+fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
+    match run(command) {
+        Ok(()) => ExitCode::from(Exit::Done.code()),
+        Err(Failure { exit, message }) => {
+            outside::note(format_args!("synod: {message}"));
+            ExitCode::from(exit.code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve { arguments } => serve::run(&arguments),
+        Command::Put(put) => wait(put.run()),
+        Command::Get(get) => wait(get.run()),
+        Command::Del(del) => wait(del.run()),
+        Command::Watch(watch) => wait(watch.run()),
+        Command::Txn(txn) => wait(txn.run()),
+        Command::Lease(lease) => wait(lease.run()),
+        Command::Compact(compact) => wait(compact.run()),
+        Command::Status(status) => wait(status.run()),
+        Command::Tour(tour) => tour.run(),
+        Command::Bench(bench) => bench.run(),
+    }
+}
+
+/// Runs a client command on this thread.
+fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::other(format!("cannot start: {error}")))?;
+    runtime.block_on(command)
+}

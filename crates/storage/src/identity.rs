@@ -246,6 +246,3 @@ async fn entries(disk: &dyn Disk, dir: &str) -> Result<Vec<String>, StorageError
         Err(error) => Err(StorageError::io(disk.describe(dir), "list")(error)),
     }
 }
-
-#[cfg(test)]
-mod tests;

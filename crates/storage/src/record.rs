@@ -395,6 +395,3 @@ impl Blank for Vote {
         committed: false,
     };
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,102 @@
+//! Logs on stderr, without ever waiting for whoever reads them.
+//!
+//! A terminal that was paused, or a collector that hangs, must not stop a member: lines go
+//! through a bounded queue to a thread of their own, and are dropped, counted, when it is full.
+
+use crate::config::LogOptions;
+use crate::outside;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Lines that may wait.
+const LINES_WAITING_MAX: usize = 4_096;
+
+/// How long the end waits for lines that are still to be written.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// Sends lines to the writing thread.
+#[derive(Clone)]
+struct Lines {
+    queue: SyncSender<Option<Vec<u8>>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Writes what is waiting when it is dropped.
+pub(super) struct Flush {
+    lines: Lines,
+    ended: Receiver<()>,
+}
+
+/// Starts logging for the rest of the process.
+pub(super) fn start(options: LogOptions) -> Flush {
+    let (queue, waiting) = sync_channel(LINES_WAITING_MAX);
+    let (end, ended) = sync_channel(0);
+    let lines = Lines {
+        queue,
+        dropped: Arc::new(AtomicU64::new(0)),
+    };
+    let dropped = Arc::clone(&lines.dropped);
+    outside::spawn_thread(move || {
+        write_lines(&waiting, &dropped);
+        drop(end);
+    });
+    let writer = {
+        let lines = lines.clone();
+        move || lines.clone()
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(options.level)
+        .with_target(false)
+        .with_writer(writer);
+    let set = if options.json {
+        builder.json().flatten_event(true).try_init().is_ok()
+    } else {
+        builder.try_init().is_ok()
+    };
+    assert!(set, "logging is started once");
+    Flush { lines, ended }
+}
+
+fn write_lines(waiting: &Receiver<Option<Vec<u8>>>, dropped: &AtomicU64) {
+    while let Ok(Some(line)) = waiting.recv() {
+        let missing = dropped.swap(0, Ordering::Relaxed);
+        let mut stderr = io::stderr().lock();
+        if missing > 0 {
+            drop(writeln!(
+                stderr,
+                "{missing} log lines were dropped: nobody read them in time"
+            ));
+        }
+        // If stderr is gone there is nowhere left to complain.
+        drop(stderr.write_all(&line));
+    }
+}
+
+impl Write for Lines {
+    /// One call is one line: the formatter writes each event at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.queue.try_send(Some(line.to_vec())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        // With a full queue nobody reads: then the rest is lost with the process.
+        if self.lines.queue.try_send(None).is_ok() {
+            self.ended.recv_timeout(FLUSH_WITHIN).ok();
+        }
+    }
+}

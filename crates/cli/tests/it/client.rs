@@ -1,0 +1,227 @@
+//! The client commands against a member, and their exit codes.
+
+use crate::member::{Dir, Member, failure, synod, text_of};
+use std::io::Write as _;
+use std::process::Stdio;
+
+fn with_input(member: &Member, arguments: &[&str], input: &str) -> String {
+    let mut child = member
+        .client(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn keys_are_written_read_counted_and_deleted() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    assert_eq!(member.output(&["put", "a", "1"]), "OK\n");
+    assert_eq!(with_input(&member, &["put", "b"], "from\nstdin"), "OK\n");
+    assert_eq!(member.output(&["put", "a", "2", "--prev-kv"]), "OK\na\n1\n");
+    assert_eq!(member.output(&["get", "a", "c"]), "a\n2\nb\nfrom\nstdin\n");
+    assert_eq!(member.output(&["get", "a", "--rev", "2"]), "a\n1\n");
+    assert_eq!(
+        member.output(&["get", "", "--prefix", "--keys-only"]),
+        "a\nb\n"
+    );
+    assert_eq!(
+        member.output(&["get", "b", "--from-key", "--count-only"]),
+        "1\n"
+    );
+    let values = [
+        "get",
+        "",
+        "--prefix",
+        "--print-value-only",
+        "--order",
+        "DESCEND",
+        "--limit",
+        "1",
+    ];
+    assert_eq!(member.output(&values), "from\nstdin\n");
+    assert_eq!(member.output(&["del", "a", "--prev-kv"]), "1\na\n2\n");
+    assert_eq!(member.output(&["get", "a"]), "");
+}
+
+#[test]
+fn json_is_etcdctls() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    member.output(&["put", "a", "1"]);
+    let json: serde_json::Value =
+        serde_json::from_str(&member.output(&["get", "a", "-o", "json"])).unwrap();
+    assert_eq!(json["kvs"][0]["key"], "YQ==");
+    assert_eq!(json["kvs"][0]["mod_revision"], 2);
+    assert_eq!(json["header"]["revision"], 2);
+    assert_eq!(json["count"], 1);
+    let status: serde_json::Value =
+        serde_json::from_str(&member.output(&["status", "-o", "json"])).unwrap();
+    assert_eq!(status[0]["Endpoint"], member.endpoint);
+    assert_eq!(status[0]["Status"]["leader"], json["header"]["member_id"]);
+}
+
+#[test]
+fn a_watch_prints_past_and_present_changes() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    member.output(&["put", "a", "1"]);
+    let watch = member
+        .client(&["watch", "a", "--rev", "2", "--count", "3", "--prev-kv"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    member.output(&["put", "a", "2"]);
+    member.output(&["del", "a"]);
+    let output = watch.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "PUT\na\n1\nPUT\na\n1\na\n2\nDELETE\na\n2\na\n\n");
+}
+
+#[test]
+fn a_transaction_takes_one_branch() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    let create = "create(\"a\") = \"0\"\n\nput a 1\nget a\n\nget a\n\n";
+    assert_eq!(
+        with_input(&member, &["txn"], create),
+        "SUCCESS\n\nOK\n\na\n1\n"
+    );
+    assert_eq!(with_input(&member, &["txn"], create), "FAILURE\n\na\n1\n");
+}
+
+#[test]
+fn a_lease_is_granted_renewed_shown_and_revoked() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    let granted = "lease 0000000000001234 granted with TTL(100s)\n";
+    assert_eq!(
+        member.output(&["lease", "grant", "100", "--id", "1234"]),
+        granted
+    );
+    member.output(&["put", "a", "1", "--lease", "1234"]);
+    let renewed = "lease 0000000000001234 keepalived with TTL(100)\n";
+    assert_eq!(
+        member.output(&["lease", "keep-alive", "1234", "--once"]),
+        renewed
+    );
+    let shown = member.output(&["lease", "timetolive", "1234", "--keys"]);
+    assert!(shown.ends_with("attached keys([a])\n"), "{shown}");
+    assert_eq!(
+        member.output(&["lease", "list"]),
+        "found 1 leases\n0000000000001234\n"
+    );
+    assert_eq!(
+        member.output(&["lease", "revoke", "1234"]),
+        "lease 0000000000001234 revoked\n"
+    );
+    assert_eq!(member.output(&["get", "a"]), "");
+    let gone = "lease 0000000000001234 already expired\n";
+    assert_eq!(member.output(&["lease", "timetolive", "1234"]), gone);
+}
+
+#[test]
+fn history_before_a_compaction_is_refused() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    for value in ["1", "2", "3"] {
+        member.output(&["put", "a", value]);
+    }
+    assert_eq!(
+        member.output(&["compact", "3", "--physical"]),
+        "compacted revision 3\n"
+    );
+    let (code, said) = failure(&mut member.client(&["get", "a", "--rev", "2"]));
+    assert_eq!(code, 3);
+    assert_eq!(
+        said,
+        "synod: refused: etcdserver: mvcc: required revision has been compacted\n"
+    );
+    let (code, said) = failure(&mut member.client(&["watch", "a", "--rev", "2"]));
+    assert_eq!(code, 3);
+    assert!(said.contains("before revision 3 is compacted"), "{said}");
+}
+
+#[test]
+fn a_lost_answer_is_unknown_for_writes_and_harmless_for_reads() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    member.signal(rustix::process::Signal::STOP);
+    let (code, said) = failure(&mut member.client(&["put", "a", "1", "--timeout", "200ms"]));
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("may or may not have happened"), "{said}");
+    let (code, said) = failure(&mut member.client(&["get", "a", "--timeout", "200ms"]));
+    assert_eq!(code, 5, "{said}");
+    member.signal(rustix::process::Signal::CONT);
+    assert_eq!(member.output(&["get", "a", "--count-only"]).trim().len(), 1);
+}
+
+#[test]
+fn where_nobody_listens_nothing_is_sent() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (code, said) = failure(synod().args(["put", "a", "1", "--endpoints", &free.to_string()]));
+    assert_eq!(code, 5);
+    assert!(
+        said.contains("nothing was sent") && said.contains("synod serve"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_endpoint_is_tried_when_the_first_is_not_there() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let both = format!("{free},{}", member.endpoint);
+    assert_eq!(
+        member.output(&["put", "a", "1", "--endpoints", &both]),
+        "OK\n"
+    );
+}
+
+#[test]
+fn help_fits_eighty_columns() {
+    let verbs: [&[&str]; 15] = [
+        &[],
+        &["serve"],
+        &["put"],
+        &["get"],
+        &["del"],
+        &["watch"],
+        &["txn"],
+        &["lease"],
+        &["lease", "grant"],
+        &["compact"],
+        &["status"],
+        &["tour"],
+        &["bench"],
+        &["bench", "put"],
+        &["bench", "floor"],
+    ];
+    for verb in verbs {
+        let output = synod().args(verb).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{verb:?}: {}", text_of(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "{verb:?}: {line}");
+        }
+    }
+}
