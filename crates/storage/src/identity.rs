@@ -246,3 +246,6 @@ async fn entries(disk: &dyn Disk, dir: &str) -> Result<Vec<String>, StorageError
         Err(error) => Err(StorageError::io(disk.describe(dir), "list")(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

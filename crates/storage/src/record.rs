@@ -395,3 +395,6 @@ impl Blank for Vote {
         committed: false,
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,6 +175,7 @@ pub(crate) async fn prepare<F: Future<Output = bool>>(
         // Others may need the room before the next attempt; if it cannot be given back, that
         // attempt will.
         remove_if_there(disk.as_ref(), PREPARE_PATH).await.ok();
+        sync_log_dir(disk.as_ref()).await.ok();
     }
     prepared
 }

@@ -449,7 +449,15 @@ async fn clean(store: &Store) {
 }
 
 async fn remove_chunks(store: &Store, chunks: BTreeSet<ChunkId>) {
+    if chunks.is_empty() {
+        return;
+    }
     for id in chunks {
         remove(store.disk.as_ref(), &chunk_path(id)).await.ok();
     }
+    // Some file systems give the room back only then.
+    store.disk.sync_dir(SNAPSHOT_DIR).await.ok();
 }
+
+#[cfg(test)]
+mod tests;

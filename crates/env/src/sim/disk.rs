@@ -443,6 +443,8 @@ impl File for SimFile {
             }
             let end = offset.saturating_add(data.len() as u64);
             let grows = end.saturating_sub(at.disk.image.len(self.inode));
+            // What was removed gives its room back once that is durable.
+            at.disk.image.settle_names(at.now_ns);
             let used = at.disk.image.used_bytes();
             // Overwriting needs no room, even on a disk that is fuller than full.
             if grows > 0 && used.saturating_add(grows) > at.disk.capacity_bytes {
