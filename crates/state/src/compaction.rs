@@ -17,7 +17,6 @@ use crate::reply::Refusal;
 use crate::state::State;
 use crate::tables::ByKey;
 use crate::tree::Layout;
-use std::cmp::Ordering;
 
 impl State {
     /// Makes `revision` the oldest readable one.
@@ -48,7 +47,7 @@ impl State {
         let mut changes = self
             .root
             .events
-            .seek(|record| record.moment() < next)
+            .seek(|moment| moment < next)
             .take_while(|record| record.mod_revision() <= compact_revision)
             .cloned();
         let passed: Vec<Record> = changes.by_ref().take(step).collect();
@@ -70,7 +69,7 @@ impl State {
         let before = self
             .root
             .versions
-            .last_where(|other| ByKey::order(other, record) == Ordering::Less)
+            .last_where(|other| other < ByKey::key(record))
             .filter(|before| before.key() == record.key())
             .filter(|before| before.mod_revision() < compact_revision)
             .cloned();

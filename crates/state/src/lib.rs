@@ -27,7 +27,7 @@ mod txn;
 pub use check::Invalid;
 pub use codec::{Corrupt, TXN_DEPTH_MAX};
 pub use range::KeyRange;
-pub use record::{RECORD_HEADER_BYTES, Record};
+pub use record::{RECORD_OVERHEAD_BYTES, Record};
 pub use root::{Compacted, Root};
 pub use snapshot::{Chunk, DecodedChunk, Identity, LoadError};
 pub use state::{

@@ -3,9 +3,9 @@
 //! The same bytes are read, hashed, counted against the quota and written to snapshots, so they
 //! cannot disagree. All tables that show a version share the allocation.
 //!
-//! Layout, little-endian: kind (1 byte), revision of this change (8), of the key's creation (8),
-//! version (8), lease (8), place within the revision (4), key length (4), value length (4), key,
-//! value.
+//! Layout, little-endian: kind (1 byte), key length (4), value length (4), key, revision of this
+//! change (8), of the key's creation (8), version (8), lease (8), place within the revision (4),
+//! value. The key comes early, so that comparing keys mostly touches one cache line.
 
 use crate::codec::{Corrupt, Reader};
 use crate::command::{LeaseId, Revision};
@@ -15,8 +15,12 @@ use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
+/// Where the key stands: behind kind and lengths.
+const KEY_AT: usize = 9;
+/// Length of the numbers behind the key.
+const NUMBERS_BYTES: usize = 36;
 /// Bytes of a record beside its key and value.
-pub const RECORD_HEADER_BYTES: usize = 45;
+pub const RECORD_OVERHEAD_BYTES: usize = KEY_AT + NUMBERS_BYTES;
 
 /// A version of a key. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +49,7 @@ impl Record {
     /// The bytes that a put of this key and value will take.
     #[must_use]
     pub fn cost(key: &[u8], value: &[u8]) -> u64 {
-        (RECORD_HEADER_BYTES + key.len() + value.len()) as u64
+        (RECORD_OVERHEAD_BYTES + key.len() + value.len()) as u64
     }
 
     /// A version with a value. `scratch` saves an allocation; its content does not matter.
@@ -92,14 +96,14 @@ impl Record {
         };
         scratch.clear();
         scratch.push(kind);
+        scratch.extend_from_slice(&length(key));
+        scratch.extend_from_slice(&length(value));
+        scratch.extend_from_slice(key);
         scratch.extend_from_slice(&mod_revision.to_le_bytes());
         scratch.extend_from_slice(&create_revision.to_le_bytes());
         scratch.extend_from_slice(&version.to_le_bytes());
         scratch.extend_from_slice(&lease.to_le_bytes());
         scratch.extend_from_slice(&sub.to_le_bytes());
-        scratch.extend_from_slice(&length(key));
-        scratch.extend_from_slice(&length(value));
-        scratch.extend_from_slice(key);
         scratch.extend_from_slice(value);
         Self(Arc::from(scratch.as_slice()))
     }
@@ -109,16 +113,12 @@ impl Record {
     /// # Errors
     /// [`Corrupt`] if what is there cannot have been written by this module.
     pub(crate) fn read(reader: &mut Reader) -> Result<Self, Corrupt> {
-        let bytes = reader.peek_array::<RECORD_HEADER_BYTES>("a record's header")?;
-        let length = |at: usize| {
-            let field = bytes[at..at + 4]
-                .try_into()
-                .expect("four bytes are four bytes");
-            u32::from_le_bytes(field) as usize
-        };
+        let [_, lengths @ ..] = reader.peek_array::<KEY_AT>("a record's kind and lengths")?;
         let start = reader.offset();
-        let total = RECORD_HEADER_BYTES + length(37) + length(41);
-        let record = Self(Arc::from(reader.bytes(total, "a record's key and value")?));
+        let total = RECORD_OVERHEAD_BYTES + u32_at(&lengths, 0) + u32_at(&lengths, 4);
+        let record = Self(Arc::from(
+            reader.bytes(total, "a record's key, numbers and value")?,
+        ));
         let plausible = match record.0[0] {
             kind::PUT => {
                 record.create_revision() > 0
@@ -169,43 +169,48 @@ impl Record {
     /// Revision of this change.
     #[must_use]
     pub fn mod_revision(&self) -> Revision {
-        self.i64_at(1)
+        self.number(0)
     }
 
     /// Revision at which the key came to be; 0 for a tombstone.
     #[must_use]
     pub fn create_revision(&self) -> Revision {
-        self.i64_at(9)
+        self.number(8)
     }
 
     /// Writes since creation, this one included; 0 for a tombstone.
     #[must_use]
     pub fn version(&self) -> i64 {
-        self.i64_at(17)
+        self.number(16)
     }
 
     /// Lease the key hangs on; 0 for none.
     #[must_use]
     pub fn lease(&self) -> LeaseId {
-        self.i64_at(25)
+        self.number(24)
     }
 
     /// Place among the changes of its revision, from 0.
     #[must_use]
     pub fn sub(&self) -> u32 {
-        self.u32_at(33)
+        let at = self.key_end() + 32;
+        u32::from_le_bytes(
+            self.0[at..at + 4]
+                .try_into()
+                .expect("four bytes are four bytes"),
+        )
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> &[u8] {
-        &self.0[RECORD_HEADER_BYTES..self.key_end()]
+        &self.0[KEY_AT..self.key_end()]
     }
 
     /// The value; empty for a tombstone.
     #[must_use]
     pub fn value(&self) -> &[u8] {
-        &self.0[self.key_end()..]
+        &self.0[self.value_at()..]
     }
 
     /// Where the change stands in history.
@@ -220,8 +225,8 @@ impl Record {
     pub fn key_value(&self) -> KeyValue {
         let bytes = Bytes::from_owner(self.clone());
         KeyValue {
-            key: bytes.slice(RECORD_HEADER_BYTES..self.key_end()),
-            value: bytes.slice(self.key_end()..),
+            key: bytes.slice(KEY_AT..self.key_end()),
+            value: bytes.slice(self.value_at()..),
             ..self.numbers()
         }
     }
@@ -261,24 +266,30 @@ impl Record {
     }
 
     fn key_end(&self) -> usize {
-        RECORD_HEADER_BYTES + self.u32_at(37) as usize
+        KEY_AT + u32_at(&self.0, 1)
     }
 
-    fn i64_at(&self, at: usize) -> i64 {
+    fn value_at(&self) -> usize {
+        self.key_end() + NUMBERS_BYTES
+    }
+
+    /// The number that stands `offset` bytes after the key.
+    fn number(&self, offset: usize) -> i64 {
+        let at = self.key_end() + offset;
         i64::from_le_bytes(
             self.0[at..at + 8]
                 .try_into()
                 .expect("eight bytes are eight bytes"),
         )
     }
+}
 
-    fn u32_at(&self, at: usize) -> u32 {
-        u32::from_le_bytes(
-            self.0[at..at + 4]
-                .try_into()
-                .expect("four bytes are four bytes"),
-        )
-    }
+fn u32_at(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(
+        bytes[at..at + 4]
+            .try_into()
+            .expect("four bytes are four bytes"),
+    ) as usize
 }
 
 impl AsRef<[u8]> for Record {

@@ -133,8 +133,8 @@ impl Root {
     /// Incarnation and sequence of the last applied batch of `member`.
     #[must_use]
     pub fn origin_sequence(&self, member: MemberId) -> Option<(u64, u64)> {
-        let last = self.origins.last_where(|last| last.member <= member)?;
-        (last.member == member).then_some((last.incarnation, last.sequence))
+        let last = self.origins.get(member)?;
+        Some((last.incarnation, last.sequence))
     }
 
     /// The hash of the whole state: equal on all members that applied the same entries.
@@ -248,11 +248,7 @@ impl Root {
     pub(crate) fn newest(&self, key: &[u8], at: Revision) -> Option<&Record> {
         let newest = self
             .versions
-            .last_where(|record| match record.key().cmp(key) {
-                Ordering::Less => true,
-                Ordering::Equal => record.mod_revision() <= at,
-                Ordering::Greater => false,
-            })?;
+            .last_where(|other| other <= (key, at, u32::MAX))?;
         (newest.key() == key).then_some(newest)
     }
 
@@ -267,7 +263,7 @@ impl Root {
         match range.single() {
             Some(key) => Live::Single(self.newest(key, at).filter(|record| !record.is_tombstone())),
             None => Live::Range {
-                cursor: self.versions.seek(|record| record.key() < range.start()),
+                cursor: self.versions.seek(|(key, ..)| key < range.start()),
                 range,
                 at,
             },
@@ -310,7 +306,7 @@ impl Root {
         if from < self.compact_revision() {
             return Err(Compacted(self.compact_revision()));
         }
-        Ok(self.events.seek(move |record| record.mod_revision() < from))
+        Ok(self.events.seek(|(revision, _)| revision < from))
     }
 
     /// The pair as it was before `event`; `None` if the event made it, or if what was before is
@@ -332,8 +328,7 @@ impl Root {
     /// The lease of that number.
     #[must_use]
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
-        let lease = self.leases.last_where(|lease| lease.id <= id)?;
-        (lease.id == id).then_some(*lease)
+        self.leases.get(id).copied()
     }
 
     /// All leases, by number.
@@ -356,7 +351,7 @@ impl Root {
     /// The live records that hang on a lease, by key.
     pub(crate) fn attached_to(&self, id: LeaseId) -> impl Iterator<Item = &Record> {
         self.attached
-            .seek(move |record| record.lease() < id)
+            .seek(|(lease, _)| lease < id)
             .take_while(move |record| record.lease() == id)
     }
 }
@@ -400,10 +395,10 @@ impl<'a> Iterator for Live<'a> {
                     continue;
                 }
                 if record.mod_revision() <= at {
-                    cursor.seek(|r| (r.key(), r.mod_revision()) <= (key, at));
+                    cursor.seek(|other| other <= (key, at, u32::MAX));
                     newest = cursor.previous();
                 }
-                cursor.seek(|r| r.key() <= key);
+                cursor.seek(|(other, ..)| other <= key);
                 break;
             }
             if let Some(record) = newest.filter(|record| !record.is_tombstone()) {

@@ -18,7 +18,6 @@ use crate::state::State;
 use crate::tables::{ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::{Layout, Subtree, Tree};
 use bytes::Bytes;
-use std::cmp::Ordering;
 use std::fmt;
 
 /// The only format of headers so far.
@@ -207,7 +206,7 @@ fn decode_versions(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
         let record = Record::read(reader)?;
         if records
             .last()
-            .is_some_and(|last| ByKey::order(last, &record) != Ordering::Less)
+            .is_some_and(|last| ByKey::key(last) >= ByKey::key(&record))
         {
             return Err(Corrupt {
                 offset,
@@ -418,8 +417,7 @@ fn attached(records: &[Record], leases: &Tree<ByLease>) -> Result<Vec<Record>, L
         if record.lease() == 0 || !is_last {
             continue;
         }
-        let lease = leases.last_where(|lease| lease.id <= record.lease());
-        if lease.is_none_or(|lease| lease.id != record.lease()) {
+        if leases.get(record.lease()).is_none() {
             let found = u128::from(record.lease().cast_unsigned());
             let what = "a key on a lease that does not exist";
             return Err(LoadError::Mismatch {
@@ -453,7 +451,7 @@ fn check_join<L: Layout>(
     what: &'static str,
 ) -> Result<(), LoadError> {
     match (before.last(), after.first()) {
-        (Some(last), Some(first)) if L::order(last, first) != Ordering::Less => {
+        (Some(last), Some(first)) if L::order(L::key(last), L::key(first)).is_ge() => {
             let (expected, found) = (before.len() as u128, after.len() as u128);
             Err(LoadError::Mismatch {
                 what,

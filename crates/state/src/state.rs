@@ -5,7 +5,8 @@ use crate::range::KeyRange;
 use crate::record::{Fields, Record};
 use crate::reply::{Body, DeleteReply, Event, Outcome, PutReply, Refusal, Reply, TxnReply};
 use crate::root::{Root, Scalars};
-use crate::tables::{LEASE_BYTES, LastBatch, Lease};
+use crate::tables::{ByAttachment, ByKey, LEASE_BYTES, LastBatch, Lease};
+use crate::tree::Layout;
 use crate::txn::Path;
 
 /// The bound on the state's size until a command sets another: 2 GiB.
@@ -366,7 +367,7 @@ impl State {
             change.tombstone(present);
         }
         drop(change);
-        self.root.leases.remove(&lease);
+        self.root.leases.remove(id);
         self.root.records.remove(&lease.encode());
         true
     }
@@ -389,8 +390,8 @@ impl State {
     /// Takes a version out of all tables. It must not be the live version of a key.
     pub(crate) fn forget(&mut self, record: &Record) {
         let root = &mut self.root;
-        let by_key = root.versions.remove(record);
-        let by_moment = root.events.remove(record);
+        let by_key = root.versions.remove(ByKey::key(record));
+        let by_moment = root.events.remove(record.moment());
         assert!(
             by_key.as_ref() == Some(record),
             "version {record:?} is {by_key:?} by key"
@@ -490,7 +491,7 @@ impl Change<'_> {
             && previous.lease() != 0
             && previous.lease() != record.lease()
         {
-            root.attached.remove(previous);
+            root.attached.remove(ByAttachment::key(previous));
         }
         if record.lease() != 0 {
             root.attached.insert(record.clone());

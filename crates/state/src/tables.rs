@@ -12,7 +12,7 @@
 //! stored in snapshots; the other tables are views of the same records, made again at loading.
 
 use crate::codec::{Corrupt, Reader};
-use crate::command::LeaseId;
+use crate::command::{LeaseId, Revision};
 use crate::digest::kind;
 use crate::record::Record;
 use crate::tree::Layout;
@@ -25,11 +25,26 @@ pub(crate) struct ByKey;
 
 impl Layout for ByKey {
     type Element = Record;
+    type Key<'a> = (&'a [u8], Revision, u32);
 
-    fn order(a: &Record, b: &Record) -> Ordering {
-        a.key()
-            .cmp(b.key())
-            .then_with(|| a.moment().cmp(&b.moment()))
+    fn key(record: &Record) -> Self::Key<'_> {
+        let (revision, sub) = record.moment();
+        (record.key(), revision, sub)
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack((key, revision, sub): Self::Key<'_>, into: &mut Vec<u8>) {
+        ByMoment::pack((revision, sub), into);
+        into.extend_from_slice(key);
+    }
+
+    fn unpack(packed: &[u8]) -> Self::Key<'_> {
+        let (moment, key) = packed.split_at(MOMENT_BYTES);
+        let (revision, sub) = ByMoment::unpack(moment);
+        (key, revision, sub)
     }
 
     fn weight(record: &Record) -> u64 {
@@ -41,11 +56,32 @@ impl Layout for ByKey {
 #[derive(Debug)]
 pub(crate) struct ByMoment;
 
+/// Length of a packed moment.
+const MOMENT_BYTES: usize = 12;
+
 impl Layout for ByMoment {
     type Element = Record;
+    type Key<'a> = (Revision, u32);
 
-    fn order(a: &Record, b: &Record) -> Ordering {
-        a.moment().cmp(&b.moment())
+    fn key(record: &Record) -> Self::Key<'_> {
+        record.moment()
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack((revision, sub): Self::Key<'_>, into: &mut Vec<u8>) {
+        into.extend_from_slice(&revision.to_le_bytes());
+        into.extend_from_slice(&sub.to_le_bytes());
+    }
+
+    fn unpack(packed: &[u8]) -> Self::Key<'_> {
+        let (revision, sub) = packed.split_at(8);
+        (
+            Revision::from_le_bytes(revision.try_into().expect("a revision was packed")),
+            u32::from_le_bytes(sub.try_into().expect("a place was packed")),
+        )
     }
 
     fn weight(_: &Record) -> u64 {
@@ -59,9 +95,27 @@ pub(crate) struct ByAttachment;
 
 impl Layout for ByAttachment {
     type Element = Record;
+    type Key<'a> = (LeaseId, &'a [u8]);
 
-    fn order(a: &Record, b: &Record) -> Ordering {
-        a.lease().cmp(&b.lease()).then_with(|| a.key().cmp(b.key()))
+    fn key(record: &Record) -> Self::Key<'_> {
+        (record.lease(), record.key())
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack((lease, key): Self::Key<'_>, into: &mut Vec<u8>) {
+        into.extend_from_slice(&lease.to_le_bytes());
+        into.extend_from_slice(key);
+    }
+
+    fn unpack(packed: &[u8]) -> Self::Key<'_> {
+        let (lease, key) = packed.split_at(8);
+        (
+            LeaseId::from_le_bytes(lease.try_into().expect("a lease was packed")),
+            key,
+        )
     }
 
     fn weight(_: &Record) -> u64 {
@@ -117,9 +171,22 @@ pub(crate) struct ByLease;
 
 impl Layout for ByLease {
     type Element = Lease;
+    type Key<'a> = LeaseId;
 
-    fn order(a: &Lease, b: &Lease) -> Ordering {
-        a.id.cmp(&b.id)
+    fn key(lease: &Lease) -> LeaseId {
+        lease.id
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack(id: LeaseId, into: &mut Vec<u8>) {
+        into.extend_from_slice(&id.to_le_bytes());
+    }
+
+    fn unpack(packed: &[u8]) -> LeaseId {
+        LeaseId::from_le_bytes(packed.try_into().expect("a lease was packed"))
     }
 
     fn weight(_: &Lease) -> u64 {
@@ -172,9 +239,24 @@ pub(crate) struct ByMember;
 
 impl Layout for ByMember {
     type Element = LastBatch;
+    type Key<'a> = MemberId;
 
-    fn order(a: &LastBatch, b: &LastBatch) -> Ordering {
-        a.member.cmp(&b.member)
+    fn key(last: &LastBatch) -> MemberId {
+        last.member
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack(member: MemberId, into: &mut Vec<u8>) {
+        into.extend_from_slice(&member.0.to_le_bytes());
+    }
+
+    fn unpack(packed: &[u8]) -> MemberId {
+        MemberId(u64::from_le_bytes(
+            packed.try_into().expect("a member was packed"),
+        ))
     }
 
     fn weight(_: &LastBatch) -> u64 {

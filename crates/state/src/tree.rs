@@ -7,7 +7,8 @@
 //!
 //! What stays true:
 //! - all leaves have the same depth, and only an empty tree has an empty node;
-//! - a branch's separator `i` equals the first element of its child `i + 1`;
+//! - a branch's separator `i` lies above all keys of its child `i`, and not above those of child
+//!   `i + 1`;
 //! - a node's weight is the sum of its elements' weights.
 //!
 //! Nodes may be less than half full: a node is merged with a neighbor when both fit well into
@@ -18,10 +19,17 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// What a tree holds and in which order.
 pub trait Layout: 'static {
     /// What is stored; cheap to clone.
     type Element: Clone + Send + Sync;
+
+    /// What elements are ordered by: a view into the element. Two elements with equal keys replace
+    /// each other.
+    type Key<'a>: Copy;
 
     /// Most elements in a leaf. Small: copying a shared leaf touches every element's count.
     const LEAF: usize = 16;
@@ -29,8 +37,17 @@ pub trait Layout: 'static {
     /// Most children of a branch.
     const BRANCH: usize = 32;
 
-    /// The total order of elements. Two elements that compare equal replace each other.
-    fn order(a: &Self::Element, b: &Self::Element) -> Ordering;
+    /// The element's key.
+    fn key(element: &Self::Element) -> Self::Key<'_>;
+
+    /// The total order of keys.
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering;
+
+    /// Appends the key as bytes, so that branches can hold keys without holding elements.
+    fn pack(key: Self::Key<'_>, into: &mut Vec<u8>);
+
+    /// The key that was packed.
+    fn unpack(packed: &[u8]) -> Self::Key<'_>;
 
     /// What the element counts in [`Tree::weight`], for example its encoded size in bytes.
     fn weight(element: &Self::Element) -> u64;
@@ -56,17 +73,26 @@ struct Leaf<L: Layout> {
 struct Branch<L: Layout> {
     weight: u64,
     children: Vec<Arc<Node<L>>>,
-    /// Shared by itself: copying a branch does not touch its separators.
-    separators: Arc<Vec<L::Element>>,
+    /// Shared by itself, since it changes only when a child is split or merged.
+    separators: Arc<Separators>,
+}
+
+/// Packed keys in one piece of memory, so that a search stays within a few cache lines instead of
+/// visiting an element for each comparison.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Separators {
+    /// Where each key ends in `bytes`.
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
 }
 
 /// What an insertion did to a subtree.
 enum Inserted<L: Layout> {
     /// An equal element was there; this is it.
     Replaced(L::Element),
-    /// The element is new; if the node had to be split, its right half and that half's first
-    /// element.
-    Added(Option<(L::Element, Arc<Node<L>>)>),
+    /// The element is new; if the node had to be split, its right half and the packed key that
+    /// separates it.
+    Added(Option<(Vec<u8>, Arc<Node<L>>)>),
 }
 
 impl<L: Layout> Default for Tree<L> {
@@ -105,7 +131,7 @@ impl<L: Layout> Tree<L> {
     pub fn from_sorted(elements: Vec<L::Element>) -> Self {
         let count = elements.len();
         for pair in elements.windows(2) {
-            let order = L::order(&pair[0], &pair[1]);
+            let order = L::order(L::key(&pair[0]), L::key(&pair[1]));
             assert!(
                 order == Ordering::Less,
                 "elements of a bulk build are {order:?}, not Less"
@@ -122,10 +148,10 @@ impl<L: Layout> Tree<L> {
             let mut nodes = level.into_iter();
             for size in shares {
                 let children: Vec<_> = nodes.by_ref().take(size).collect();
-                let separators = children[1..]
-                    .iter()
-                    .map(|child| child.first().clone())
-                    .collect();
+                let mut separators = Separators::default();
+                for child in &children[1..] {
+                    separators.insert(separators.len(), &packed::<L>(child.first()));
+                }
                 above.push(Arc::new(Node::branch(children, separators)));
             }
             level = above;
@@ -166,18 +192,19 @@ impl<L: Layout> Tree<L> {
             Inserted::Added(split) => {
                 self.count += 1;
                 if let Some((separator, right)) = split {
-                    let children = vec![root.clone(), right];
-                    *root = Arc::new(Node::branch(children, vec![separator]));
+                    let mut separators = Separators::default();
+                    separators.insert(0, &separator);
+                    *root = Arc::new(Node::branch(vec![root.clone(), right], separators));
                 }
                 None
             }
         }
     }
 
-    /// Takes out the element that compares equal to `element`, if there is one.
-    pub fn remove(&mut self, element: &L::Element) -> Option<L::Element> {
+    /// Takes out the element with that key, if there is one.
+    pub fn remove(&mut self, key: L::Key<'_>) -> Option<L::Element> {
         let root = self.root.as_mut()?;
-        let removed = remove(root, element)?;
+        let removed = remove(root, key)?;
         self.count -= 1;
         loop {
             let only = match &**root {
@@ -198,27 +225,37 @@ impl<L: Layout> Tree<L> {
         Some(removed)
     }
 
-    /// The last element for which `before` holds. `before` must hold for a prefix of the order.
-    pub fn last_where(&self, before: impl Fn(&L::Element) -> bool) -> Option<&L::Element> {
+    /// The element with that key.
+    pub fn get(&self, key: L::Key<'_>) -> Option<&L::Element> {
+        self.last_where(|other| L::order(other, key).is_le())
+            .filter(|found| L::order(L::key(found), key).is_eq())
+    }
+
+    /// The last element for whose key `before` holds. `before` must hold for a prefix of the
+    /// order.
+    pub fn last_where(&self, before: impl Fn(L::Key<'_>) -> bool) -> Option<&L::Element> {
         let mut node = self.root.as_deref()?;
         loop {
             match node {
                 Node::Branch(branch) => {
-                    // A separator is the first element of its child: if it is before the bound,
-                    // so is something in that child.
-                    node = &branch.children[branch.separators.partition_point(&before)];
+                    node = &branch.children[branch.separators.count::<L>(&before)];
                 }
                 Node::Leaf(leaf) => {
-                    let at = leaf.elements.partition_point(&before);
-                    return at.checked_sub(1).map(|at| &leaf.elements[at]);
+                    let at = leaf
+                        .elements
+                        .partition_point(|element| before(L::key(element)));
+                    let Some(at) = at.checked_sub(1) else { break };
+                    return Some(&leaf.elements[at]);
                 }
             }
         }
+        // The bound lies between a separator and the first element behind it.
+        self.seek(before).previous()
     }
 
-    /// The place between the elements for which `before` holds and the others. `before` must
+    /// The place between the elements for whose keys `before` holds and the others. `before` must
     /// hold for a prefix of the order.
-    pub fn seek(&self, before: impl Fn(&L::Element) -> bool) -> Cursor<'_, L> {
+    pub fn seek(&self, before: impl Fn(L::Key<'_>) -> bool) -> Cursor<'_, L> {
         let mut cursor = Cursor {
             tree: self,
             path: Vec::new(),
@@ -266,6 +303,75 @@ impl<'a, L: Layout> IntoIterator for &'a Tree<L> {
     }
 }
 
+impl Separators {
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Where key `at` begins, which is where the one before it ends.
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize)
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        &self.bytes[self.start(at)..self.ends[at] as usize]
+    }
+
+    /// How many keys there are for which `before` holds.
+    fn count<L: Layout>(&self, before: impl Fn(L::Key<'_>) -> bool) -> usize {
+        let mut low = 0;
+        let mut high = self.len();
+        while low < high {
+            let middle = low.midpoint(high);
+            if before(L::unpack(self.get(middle))) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    fn insert(&mut self, at: usize, key: &[u8]) {
+        let start = self.start(at);
+        let length = Self::offset(key.len());
+        self.bytes.splice(start..start, key.iter().copied());
+        self.ends.insert(at, Self::offset(start));
+        self.ends[at..].iter_mut().for_each(|end| *end += length);
+    }
+
+    fn remove(&mut self, at: usize) -> Vec<u8> {
+        let removed: Vec<u8> = self
+            .bytes
+            .drain(self.start(at)..self.ends[at] as usize)
+            .collect();
+        self.ends.remove(at);
+        let length = Self::offset(removed.len());
+        self.ends[at..].iter_mut().for_each(|end| *end -= length);
+        removed
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let start = self.start(at);
+        let bytes = self.bytes.split_off(start);
+        let mut ends = self.ends.split_off(at);
+        ends.iter_mut().for_each(|end| *end -= Self::offset(start));
+        Self { ends, bytes }
+    }
+
+    fn offset(bytes: usize) -> u32 {
+        u32::try_from(bytes).expect("a branch has few keys, each far smaller than a request")
+    }
+}
+
+/// The element's key as separators hold it.
+fn packed<L: Layout>(element: &L::Element) -> Vec<u8> {
+    let mut packed = Vec::new();
+    L::pack(L::key(element), &mut packed);
+    packed
+}
+
 /// Splits `count` into shares as even as can be, none above `share_max`.
 fn even_shares(count: usize, share_max: usize) -> impl Iterator<Item = usize> {
     let shares = count.div_ceil(share_max);
@@ -281,10 +387,10 @@ fn insert<L: Layout>(node: &mut Arc<Node<L>>, element: L::Element, rightmost: bo
 }
 
 /// Removes below `node`, which may be left empty.
-fn remove<L: Layout>(node: &mut Arc<Node<L>>, element: &L::Element) -> Option<L::Element> {
+fn remove<L: Layout>(node: &mut Arc<Node<L>>, key: L::Key<'_>) -> Option<L::Element> {
     match Arc::make_mut(node) {
-        Node::Leaf(leaf) => leaf.remove(element),
-        Node::Branch(branch) => branch.remove(element),
+        Node::Leaf(leaf) => leaf.remove(key),
+        Node::Branch(branch) => branch.remove(key),
     }
 }
 
@@ -293,8 +399,10 @@ impl<L: Layout> Leaf<L> {
         let added = L::weight(&element);
         // Appending is what most tables see most of the time: look at the end first.
         let place = match self.elements.last() {
-            Some(last) if L::order(last, &element) == Ordering::Less => Err(self.elements.len()),
-            Some(_) | None => self.elements.binary_search_by(|e| L::order(e, &element)),
+            Some(last) if L::order(L::key(last), L::key(&element)).is_lt() => {
+                Err(self.elements.len())
+            }
+            Some(_) | None => self.place_of(L::key(&element)),
         };
         let at = match place {
             Ok(at) => {
@@ -324,14 +432,17 @@ impl<L: Layout> Leaf<L> {
         }
         let right = Node::<L>::leaf(right);
         self.weight = self.weight + added - right.weight();
-        Inserted::Added(Some((right.first().clone(), Arc::new(right))))
+        Inserted::Added(Some((packed::<L>(right.first()), Arc::new(right))))
     }
 
-    fn remove(&mut self, element: &L::Element) -> Option<L::Element> {
-        let at = self
-            .elements
-            .binary_search_by(|e| L::order(e, element))
-            .ok()?;
+    /// Where the key is, or where it belongs.
+    fn place_of(&self, key: L::Key<'_>) -> Result<usize, usize> {
+        self.elements
+            .binary_search_by(|element| L::order(L::key(element), key))
+    }
+
+    fn remove(&mut self, key: L::Key<'_>) -> Option<L::Element> {
+        let at = self.place_of(key).ok()?;
         let removed = self.elements.remove(at);
         self.weight -= L::weight(&removed);
         Some(removed)
@@ -339,25 +450,25 @@ impl<L: Layout> Leaf<L> {
 }
 
 impl<L: Layout> Branch<L> {
-    /// Which child an element belongs to.
-    fn child_of(&self, element: &L::Element) -> usize {
-        match self.separators.last() {
-            Some(last) if L::order(last, element) != Ordering::Greater => self.separators.len(),
-            Some(_) | None => self
-                .separators
-                .partition_point(|s| L::order(s, element) != Ordering::Greater),
+    /// Which child a key belongs to.
+    fn child_of(&self, key: L::Key<'_>) -> usize {
+        let separators = &*self.separators;
+        match separators.len().checked_sub(1) {
+            Some(last) if L::order(L::unpack(separators.get(last)), key).is_le() => {
+                separators.len()
+            }
+            Some(_) | None => separators.count::<L>(|separator| L::order(separator, key).is_le()),
         }
     }
 
     fn insert(&mut self, element: L::Element, rightmost: bool) -> Inserted<L> {
-        let at = self.child_of(&element);
+        let at = self.child_of(L::key(&element));
         let rightmost = rightmost && at + 1 == self.children.len();
         let weight = self.children[at].weight();
         let inserted = insert(&mut self.children[at], element, rightmost);
         let (separator, right) = match inserted {
             Inserted::Replaced(old) => {
                 self.weight = self.weight + self.children[at].weight() - weight;
-                self.refresh_separator(at, &old);
                 return Inserted::Replaced(old);
             }
             Inserted::Added(None) => {
@@ -369,7 +480,7 @@ impl<L: Layout> Branch<L> {
         self.weight = self.weight + self.children[at].weight() + right.weight() - weight;
         self.children.insert(at + 1, right);
         let separators = Arc::make_mut(&mut self.separators);
-        separators.insert(at, separator);
+        separators.insert(at, &separator);
         if self.children.len() <= L::BRANCH {
             return Inserted::Added(None);
         }
@@ -380,42 +491,25 @@ impl<L: Layout> Branch<L> {
         };
         let right_children = self.children.split_off(cut);
         let right_separators = separators.split_off(cut);
-        let separator = separators
-            .pop()
-            .expect("a split leaves a child, thus a separator, left");
+        let separator = separators.remove(cut - 1);
         let right = Node::branch(right_children, right_separators);
         self.weight -= right.weight();
         Inserted::Added(Some((separator, Arc::new(right))))
     }
 
-    fn remove(&mut self, element: &L::Element) -> Option<L::Element> {
-        let at = self.child_of(element);
-        let removed = remove(&mut self.children[at], element)?;
+    fn remove(&mut self, key: L::Key<'_>) -> Option<L::Element> {
+        let at = self.child_of(key);
+        let removed = remove(&mut self.children[at], key)?;
         self.weight -= L::weight(&removed);
         if self.children[at].is_empty() {
             self.children.remove(at);
-            if !self.separators.is_empty() {
+            if !self.children.is_empty() {
                 Arc::make_mut(&mut self.separators).remove(at.saturating_sub(1));
             }
-            return Some(removed);
-        }
-        self.refresh_separator(at, &removed);
-        if self.children[at].underfull() {
+        } else if self.children[at].underfull() {
             self.merge(at);
         }
         Some(removed)
-    }
-
-    /// Separators are first elements: after `changed` was replaced or removed in child `at`,
-    /// the separator that was equal to it is not its child's first element any more.
-    fn refresh_separator(&mut self, at: usize, changed: &L::Element) {
-        let Some(before) = at.checked_sub(1) else {
-            return;
-        };
-        if L::order(&self.separators[before], changed) == Ordering::Equal {
-            let first = self.children[at].first().clone();
-            Arc::make_mut(&mut self.separators)[before] = first;
-        }
     }
 
     /// Puts child `at` and a neighbor together if there is room to spare in one node.
@@ -439,8 +533,10 @@ impl<L: Layout> Branch<L> {
                 into.weight += from.weight;
                 into.children.extend_from_slice(&from.children);
                 let separators = Arc::make_mut(&mut into.separators);
-                separators.push(separator);
-                separators.extend_from_slice(&from.separators);
+                separators.insert(separators.len(), &separator);
+                for i in 0..from.separators.len() {
+                    separators.insert(separators.len(), from.separators.get(i));
+                }
             }
             (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {
                 unreachable!("all leaves of a tree have the same depth")
@@ -457,7 +553,7 @@ impl<L: Layout> Node<L> {
         })
     }
 
-    fn branch(children: Vec<Arc<Self>>, separators: Vec<L::Element>) -> Self {
+    fn branch(children: Vec<Arc<Self>>, separators: Separators) -> Self {
         Self::Branch(Branch {
             weight: children.iter().map(|child| child.weight()).sum(),
             children,
@@ -554,15 +650,15 @@ impl<L: Layout> fmt::Debug for Cursor<'_, L> {
 }
 
 impl<'a, L: Layout> Cursor<'a, L> {
-    /// Moves between the elements for which `before` holds and the others; quick if that is
+    /// Moves between the elements for whose keys `before` holds and the others; quick if that is
     /// ahead in the same leaf.
-    pub fn seek(&mut self, before: impl Fn(&L::Element) -> bool) {
+    pub fn seek(&mut self, before: impl Fn(L::Key<'_>) -> bool) {
         let ahead = &self.leaf[self.at..];
         if let (Some(first), Some(last)) = (ahead.first(), ahead.last())
-            && before(first)
-            && !before(last)
+            && before(L::key(first))
+            && !before(L::key(last))
         {
-            self.at += ahead.partition_point(before);
+            self.at += ahead.partition_point(|element| before(L::key(element)));
             return;
         }
         self.path.clear();
@@ -572,13 +668,15 @@ impl<'a, L: Layout> Cursor<'a, L> {
         loop {
             match node {
                 Node::Branch(branch) => {
-                    let at = branch.separators.partition_point(&before);
+                    let at = branch.separators.count::<L>(&before);
                     self.path.push((branch, at));
                     node = &branch.children[at];
                 }
                 Node::Leaf(leaf) => {
                     self.leaf = &leaf.elements;
-                    self.at = leaf.elements.partition_point(&before);
+                    self.at = leaf
+                        .elements
+                        .partition_point(|element| before(L::key(element)));
                     return;
                 }
             }
