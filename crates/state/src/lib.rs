@@ -21,6 +21,8 @@ mod root;
 mod snapshot;
 mod state;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod txn;
 
