@@ -30,6 +30,9 @@ use bytes::Bytes;
 use std::fmt;
 use synod_env::MemberId;
 
+#[cfg(test)]
+mod tests;
+
 /// The only format of batches so far.
 const BATCH_FORMAT: u8 = 1;
 

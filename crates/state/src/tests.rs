@@ -2,7 +2,9 @@
 
 mod audit;
 mod model;
-mod properties;
+pub(crate) mod properties;
+mod scenarios;
+mod snapshots;
 
 use crate::State;
 use crate::command::{Batch, Command, Origin, Put};
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use synod_env::MemberId;
 
 /// A batch of member 1 in reign 0, numbered by its log index.
-fn batch(index: u64, commands: Vec<Command>) -> Batch {
+pub(crate) fn batch(index: u64, commands: Vec<Command>) -> Batch {
     let origin = Origin {
         member: MemberId(1),
         incarnation: 1,

@@ -129,7 +129,7 @@ fn any_compare() -> impl Strategy<Value = Compare> {
     })
 }
 
-pub(super) fn any_txn() -> impl Strategy<Value = Txn> {
+fn any_txn() -> impl Strategy<Value = Txn> {
     let leaf = prop_oneof![
         any_range().prop_map(Op::Range),
         any_put().prop_map(Op::Put),
@@ -157,7 +157,7 @@ pub(super) fn any_txn() -> impl Strategy<Value = Txn> {
     )
 }
 
-pub(super) fn any_command() -> impl Strategy<Value = Command> {
+pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     let leases = || prop::collection::vec(1..4_i64, 0..3);
     prop_oneof![
         8 => any_put().prop_map(Command::Put),
