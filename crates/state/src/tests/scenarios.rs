@@ -164,12 +164,13 @@ impl Scenario {
                     [max, rest @ ..] if max.starts_with("max=") => (number(&max[4..]), rest),
                     words => (128, words),
                 };
-                match parse_command(words) {
-                    Command::Txn(txn) => format!("{:?}\n", txn.check(max)),
-                    Command::Put(put) => format!("{:?}\n", put.check()),
-                    Command::DeleteRange(delete) => format!("{:?}\n", delete.check()),
+                let checked = match words {
+                    ["put", words @ ..] => parse_put(words).check(),
+                    ["del", words @ ..] => parse_delete(words).check(),
+                    ["txn", words @ ..] => parse_txn(&mut { words }).check(max),
                     other => panic!("{other:?} has nothing to check"),
-                }
+                };
+                format!("{checked:?}\n")
             }
             ["from", origin, reign, ref words @ ..] => {
                 let numbers: Vec<u64> = origin.split('.').map(number).collect();
@@ -294,20 +295,20 @@ fn show_outcome(outcome: &Outcome) -> String {
         Body::Nothing => "done\n".to_owned(),
         Body::Put(put) => show_put(put.prev_kv.as_ref()),
         Body::DeleteRange(delete) => show_deleted(delete.deleted, &delete.prev_kvs),
-        Body::Txn(txn) => show_txn(txn, 0),
+        Body::Txn(txn) => show_txn(txn),
         Body::LeaseGrant { lease, ttl_ms } => format!("lease={lease} ttl={ttl_ms}\n"),
     };
     format!("rev={} {body}", reply.revision)
 }
 
-fn show_txn(txn: &TxnReply, depth: usize) -> String {
+fn show_txn(txn: &TxnReply) -> String {
     let mut out = format!("succeeded={}\n", txn.succeeded);
     for reply in &txn.replies {
         let body = match &reply.body {
             OpBody::Range(range) => show_range(range),
             OpBody::Put(put) => show_put(put.prev_kv.as_ref()),
             OpBody::DeleteRange(delete) => show_deleted(delete.deleted, &delete.prev_kvs),
-            OpBody::Txn(txn) => show_txn(txn, depth + 1),
+            OpBody::Txn(txn) => show_txn(txn),
         };
         for (i, line) in format!("rev={} {body}", reply.revision).lines().enumerate() {
             let indent = if i == 0 { "  " } else { "    " };
