@@ -16,6 +16,8 @@ mod reads;
 mod roots;
 mod shared;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 
 pub use failure::Failure;

@@ -212,7 +212,7 @@ impl Proposer {
         }
     }
 
-    /// Takes whatever else waits and proposes it as one batch.
+    /// Proposes what waits, as one batch; what does not fit waits on.
     fn propose_waiting(&mut self) {
         let (commands_max, bytes_max) = (
             self.limits().batch_commands_max,
@@ -227,7 +227,8 @@ impl Proposer {
         let mut commands = Vec::with_capacity(self.waiting.len());
         let mut waiters = Vec::with_capacity(self.waiting.len());
         let mut bytes = 0;
-        for proposal in std::mem::take(&mut self.waiting) {
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        for proposal in waiting.by_ref() {
             if proposal.deadline <= now {
                 proposal.answer(Answer::Failed(Failure::TimedOut));
                 continue;
@@ -236,16 +237,16 @@ impl Proposer {
                 continue;
             }
             let size = proposal.command.encoded_len();
-            if !commands.is_empty() && bytes + size > bytes_max {
-                let commands = std::mem::take(&mut commands);
-                let waiters = std::mem::take(&mut waiters);
-                self.propose(reign, time_ms, commands, waiters);
-                bytes = 0;
+            if !commands.is_empty() && (bytes + size > bytes_max || commands.len() == commands_max)
+            {
+                self.waiting.push(proposal);
+                break;
             }
             bytes += size;
             commands.push(proposal.command);
             waiters.push((proposal.deadline, proposal.reply));
         }
+        self.waiting.extend(waiting);
         if !commands.is_empty() {
             self.propose(reign, time_ms, commands, waiters);
         }
@@ -282,6 +283,11 @@ impl Proposer {
             commands,
         };
         let encoded = batch.encode();
+        let proposed = if leads_out_of_trouble(&batch.commands) {
+            self.engine.propose_reserved(encoded)
+        } else {
+            self.engine.propose(encoded)
+        };
         // Commands of the member's own that nobody waits for have a waiter that is gone.
         while waiters.len() < batch.commands.len() {
             waiters.push((Instant::NEVER, oneshot::channel().0));
@@ -289,7 +295,7 @@ impl Proposer {
         self.shared
             .inflight()
             .insert(sequence, reign, batch.commands, waiters);
-        self.flights.push((sequence, self.engine.propose(encoded)));
+        self.flights.push((sequence, proposed));
     }
 
     /// Proposes a command of the member's own and awaits its answer beside the others.
@@ -427,4 +433,20 @@ impl Proposer {
             self.snapshotting = Some(self.engine.snapshot_now());
         }
     }
+}
+
+/// Small, and needed when the disk is full: it may use the space that is held back then.
+fn leads_out_of_trouble(commands: &[Command]) -> bool {
+    commands.iter().all(|command| match command {
+        Command::Reign { .. } | Command::SetQuota { .. } | Command::Compact { .. } => true,
+        Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Txn(_)
+        | Command::LeaseGrant { .. }
+        | Command::LeaseRevoke { .. }
+        | Command::LeaseExpire { .. }
+        | Command::LeaseCheckpoint { .. }
+        | Command::SetCompactionStep { .. }
+        | Command::SetLevel { .. } => false,
+    })
 }

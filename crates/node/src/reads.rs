@@ -7,6 +7,7 @@
 
 use crate::failure::Failure;
 use crate::roots::Roots;
+use std::time::Duration;
 use synod_env::world::DeadlinePassed;
 use synod_env::{Env, Instant, oneshot};
 use synod_log::{BarrierError, Engine, Index};
@@ -21,23 +22,31 @@ pub enum Consistency {
     Serializable,
 }
 
-/// A root for a linearizable read that begins now.
+/// How long a read waits before it asks again whether there is a leader.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A root for a linearizable read that begins now. Without a leader it waits for one.
 pub(crate) async fn linearizable(
     env: &Env,
     engine: &dyn Engine,
     roots: &Roots,
     deadline: Instant,
 ) -> Result<Root, Failure> {
-    let index = match engine.read_lease() {
-        Some(index) => index,
-        None => match env.deadline(deadline, engine.read_barrier()).await {
-            Ok(Ok(index)) => index,
+    let index = loop {
+        if let Some(index) = engine.read_lease() {
+            break index;
+        }
+        match env.deadline(deadline, engine.read_barrier()).await {
+            Ok(Ok(index)) => break index,
             Ok(Err(BarrierError::NotLeader(_) | BarrierError::NoQuorum)) => {
-                return Err(Failure::NoLeader);
+                if env.now() >= deadline {
+                    return Err(Failure::NoLeader);
+                }
+                env.sleep_until(deadline.min(env.now() + ASK_AGAIN)).await;
             }
             Ok(Err(BarrierError::Stopped)) => return Err(Failure::Stopped),
             Err(DeadlinePassed) => return Err(Failure::TimedOut),
-        },
+        }
     };
     applied(env, roots, index, deadline).await
 }
