@@ -9,7 +9,7 @@
 )]
 
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -79,6 +79,26 @@ fn main() {
 
     bench.compact();
     bench.snapshots(key_count);
+    yardstick(key_count, put_count);
+}
+
+/// What the standard library's ordered map costs here and now, to hold the figures against:
+/// it keeps no history and nobody can read it meanwhile.
+fn yardstick(key_count: u64, put_count: u64) {
+    let mut map: BTreeMap<Bytes, Vec<u8>> = BTreeMap::new();
+    map.extend((0..key_count).map(|number| (key(number), vec![b'v'; VALUE_BYTES])));
+    let mut prng = Prng::new(9);
+    let keys: Vec<Bytes> = (0..put_count).map(|_| key(prng.below(key_count))).collect();
+    let start = cpu_time();
+    for key in &keys {
+        black_box(map.insert(key.clone(), vec![b'w'; VALUE_BYTES]));
+    }
+    report("yardstick: BTreeMap insert", start, put_count);
+    let start = cpu_time();
+    for key in &keys {
+        black_box(map.get(key));
+    }
+    report("yardstick: BTreeMap get", start, put_count);
 }
 
 /// A state whose latest root is always held by someone, as the node does.
