@@ -65,3 +65,28 @@ fn a_root_held_through_many_puts_does_not_change() {
     assert_eq!(state.root().version_count(), 101_000);
     audit::check(&state.root());
 }
+
+/// Service time comes from leaders whose clocks differ; the state's never goes back.
+#[test]
+fn service_time_never_goes_back() {
+    let mut state = State::new(1);
+    let times = [(5, 5), (3, 5), (5, 5), (8, 8), (0, 8)];
+    for (index, (time_ms, expected)) in (1..).zip(times) {
+        state.apply(
+            index,
+            &Batch {
+                time_ms,
+                ..batch(index, Vec::new())
+            },
+        );
+        assert_eq!(state.root().time_ms(), expected);
+    }
+}
+
+#[test]
+#[should_panic(expected = "entry 4 comes after entry 4")]
+fn an_entry_applied_twice_stops_the_member() {
+    let mut state = State::new(1);
+    state.apply(4, &batch(4, Vec::new()));
+    state.apply(4, &batch(5, Vec::new()));
+}

@@ -187,6 +187,10 @@ enum Step {
     NewReign,
     Read(Range),
     Replay(Revision, usize),
+    /// Replay from the compact revision on.
+    ReplayAll,
+    /// Compact so many revisions before the present one.
+    CompactBehind(Revision),
     /// Hold the present root until the end.
     Hold,
     /// Save a snapshot and go on with what was loaded from it.
@@ -200,6 +204,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::NewReign),
         4 => any_range().prop_map(Step::Read),
         2 => (0..40_i64, 1..5_usize).prop_map(|(from, revisions)| Step::Replay(from, revisions)),
+        3 => Just(Step::ReplayAll),
+        2 => (0..4_i64).prop_map(Step::CompactBehind),
         1 => Just(Step::Hold),
         1 => (1..2_000_usize).prop_map(Step::Reload),
     ]
@@ -213,13 +219,18 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
-        Self {
-            state: State::new(9),
-            model: Model::new(),
+    fn new(compaction_step: u64) -> Self {
+        let (state, model) = (State::new(9), Model::new());
+        let mut run = Self {
+            state,
+            model,
             index: 0,
             held: Vec::new(),
-        }
+        };
+        run.apply(vec![Command::SetCompactionStep {
+            events: compaction_step,
+        }]);
+        run
     }
 
     fn batch(&self, commands: Vec<Command>) -> Batch {
@@ -249,6 +260,14 @@ impl Run {
             Step::Read(range) => read(&self.state.root(), &self.model, &range),
             Step::Replay(from, revisions) => {
                 replay(&self.state.root(), &self.model, from, revisions);
+            }
+            Step::ReplayAll => {
+                let from = self.model.compact_revision;
+                replay(&self.state.root(), &self.model, from, usize::MAX);
+            }
+            Step::CompactBehind(behind) => {
+                let revision = self.model.revision - behind;
+                self.apply(vec![Command::Compact { revision }]);
             }
             Step::Hold => self.held.push((self.state.root(), self.model.clone())),
             Step::Reload(chunk_bytes) => self.reload(chunk_bytes),
@@ -372,11 +391,14 @@ fn replay(root: &Root, model: &Model, from: Revision, revisions: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
-    fn state_and_model_agree(steps in prop::collection::vec(any_step(), 1..40)) {
-        let mut run = Run::new();
+    fn state_and_model_agree(
+        compaction_step in prop_oneof![Just(1_u64), Just(2), Just(1_000)],
+        steps in prop::collection::vec(any_step(), 1..40),
+    ) {
+        let mut run = Run::new(compaction_step);
         for step in steps {
             run.step(step);
         }
@@ -406,15 +428,18 @@ proptest! {
         batches in prop::collection::vec(prop::collection::vec(any_command(), 0..5), 1..20),
         reload_at in 0..20_usize,
     ) {
-        let (mut one, mut other) = (Run::new(), State::new(9));
+        let (mut one, mut other) = (Run::new(1), Run::new(1));
         for (at, commands) in batches.into_iter().enumerate() {
             one.index += 1;
             let batch = one.batch(commands);
-            prop_assert_eq!(one.state.apply(one.index, &batch), other.apply(one.index, &batch));
+            prop_assert_eq!(
+                one.state.apply(one.index, &batch),
+                other.state.apply(one.index, &batch)
+            );
             if at == reload_at {
                 one.reload(500);
             }
-            prop_assert_eq!(one.state.root().hash(), other.root().hash());
+            prop_assert_eq!(one.state.root().hash(), other.state.root().hash());
         }
     }
 }
