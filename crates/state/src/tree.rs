@@ -73,18 +73,16 @@ struct Leaf<L: Layout> {
 struct Branch<L: Layout> {
     weight: u64,
     children: Vec<Arc<Node<L>>>,
-    /// Shared by itself, since it changes only when a child is split or merged.
-    separators: Arc<Separators>,
+    separators: Separators,
 }
 
 /// Packed keys in one piece of memory, so that a search stays within a few cache lines instead of
-/// visiting an element for each comparison.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Separators {
-    /// Where each key ends in `bytes`.
-    ends: Vec<u32>,
-    bytes: Vec<u8>,
-}
+/// visiting an element for each comparison: the number of keys, where each ends, the keys.
+///
+/// Shared by itself and never changed: a change makes all of it anew. That is rare (a child is
+/// split or merged), whereas copying a branch because a child changed is not.
+#[derive(Clone, PartialEq, Eq)]
+struct Separators(Arc<[u8]>);
 
 /// What an insertion did to a subtree.
 enum Inserted<L: Layout> {
@@ -148,10 +146,12 @@ impl<L: Layout> Tree<L> {
             let mut nodes = level.into_iter();
             for size in shares {
                 let children: Vec<_> = nodes.by_ref().take(size).collect();
-                let mut separators = Separators::default();
-                for child in &children[1..] {
-                    separators.insert(separators.len(), &packed::<L>(child.first()));
-                }
+                let separators: Vec<Vec<u8>> = children[1..]
+                    .iter()
+                    .map(|child| packed::<L>(child.first()))
+                    .collect();
+                let separators: Vec<&[u8]> = separators.iter().map(Vec::as_slice).collect();
+                let separators = Separators::new(&separators);
                 above.push(Arc::new(Node::branch(children, separators)));
             }
             level = above;
@@ -192,8 +192,7 @@ impl<L: Layout> Tree<L> {
             Inserted::Added(split) => {
                 self.count += 1;
                 if let Some((separator, right)) = split {
-                    let mut separators = Separators::default();
-                    separators.insert(0, &separator);
+                    let separators = Separators::new(&[&separator]);
                     *root = Arc::new(Node::branch(vec![root.clone(), right], separators));
                 }
                 None
@@ -303,19 +302,49 @@ impl<'a, L: Layout> IntoIterator for &'a Tree<L> {
     }
 }
 
+/// Length of the numbers in [`Separators`].
+const OFFSET_BYTES: usize = 4;
+
 impl Separators {
-    fn len(&self) -> usize {
-        self.ends.len()
+    fn new(keys: &[&[u8]]) -> Self {
+        let offset = |number: usize| {
+            u32::try_from(number).expect("a branch has few keys, each smaller than a request")
+        };
+        let numbers = OFFSET_BYTES * (1 + keys.len());
+        let mut packed = Vec::with_capacity(numbers + keys.iter().map(|k| k.len()).sum::<usize>());
+        packed.extend_from_slice(&offset(keys.len()).to_le_bytes());
+        let mut end = numbers;
+        for key in keys {
+            end += key.len();
+            packed.extend_from_slice(&offset(end).to_le_bytes());
+        }
+        keys.iter().for_each(|key| packed.extend_from_slice(key));
+        Self(Arc::from(packed))
     }
 
-    /// Where key `at` begins, which is where the one before it ends.
-    fn start(&self, at: usize) -> usize {
-        at.checked_sub(1)
-            .map_or(0, |before| self.ends[before] as usize)
+    fn number(&self, at: usize) -> usize {
+        let at = at * OFFSET_BYTES;
+        let number = self.0[at..at + OFFSET_BYTES]
+            .try_into()
+            .expect("four bytes are four bytes");
+        u32::from_le_bytes(number) as usize
+    }
+
+    fn len(&self) -> usize {
+        self.number(0)
     }
 
     fn get(&self, at: usize) -> &[u8] {
-        &self.bytes[self.start(at)..self.ends[at] as usize]
+        let start = if at == 0 {
+            OFFSET_BYTES * (1 + self.len())
+        } else {
+            self.number(at)
+        };
+        &self.0[start..self.number(at + 1)]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|at| self.get(at))
     }
 
     /// How many keys there are for which `before` holds.
@@ -334,34 +363,16 @@ impl Separators {
     }
 
     fn insert(&mut self, at: usize, key: &[u8]) {
-        let start = self.start(at);
-        let length = Self::offset(key.len());
-        self.bytes.splice(start..start, key.iter().copied());
-        self.ends.insert(at, Self::offset(start));
-        self.ends[at..].iter_mut().for_each(|end| *end += length);
+        let mut keys: Vec<&[u8]> = self.iter().collect();
+        keys.insert(at, key);
+        *self = Self::new(&keys);
     }
 
     fn remove(&mut self, at: usize) -> Vec<u8> {
-        let removed: Vec<u8> = self
-            .bytes
-            .drain(self.start(at)..self.ends[at] as usize)
-            .collect();
-        self.ends.remove(at);
-        let length = Self::offset(removed.len());
-        self.ends[at..].iter_mut().for_each(|end| *end -= length);
+        let mut keys: Vec<&[u8]> = self.iter().collect();
+        let removed = keys.remove(at).to_vec();
+        *self = Self::new(&keys);
         removed
-    }
-
-    fn split_off(&mut self, at: usize) -> Self {
-        let start = self.start(at);
-        let bytes = self.bytes.split_off(start);
-        let mut ends = self.ends.split_off(at);
-        ends.iter_mut().for_each(|end| *end -= Self::offset(start));
-        Self { ends, bytes }
-    }
-
-    fn offset(bytes: usize) -> u32 {
-        u32::try_from(bytes).expect("a branch has few keys, each far smaller than a request")
     }
 }
 
@@ -397,12 +408,16 @@ fn remove<L: Layout>(node: &mut Arc<Node<L>>, key: L::Key<'_>) -> Option<L::Elem
 impl<L: Layout> Leaf<L> {
     fn insert(&mut self, element: L::Element, rightmost: bool) -> Inserted<L> {
         let added = L::weight(&element);
-        // Appending is what most tables see most of the time: look at the end first.
-        let place = match self.elements.last() {
-            Some(last) if L::order(L::key(last), L::key(&element)).is_lt() => {
-                Err(self.elements.len())
-            }
-            Some(_) | None => self.place_of(L::key(&element)),
+        // Appending is what the table of events only sees: on the right edge look there first.
+        let append = rightmost
+            && self
+                .elements
+                .last()
+                .is_some_and(|last| L::order(L::key(last), L::key(&element)).is_lt());
+        let place = if append {
+            Err(self.elements.len())
+        } else {
+            self.place_of(L::key(&element))
         };
         let at = match place {
             Ok(at) => {
@@ -450,19 +465,20 @@ impl<L: Layout> Leaf<L> {
 }
 
 impl<L: Layout> Branch<L> {
-    /// Which child a key belongs to.
-    fn child_of(&self, key: L::Key<'_>) -> usize {
-        let separators = &*self.separators;
-        match separators.len().checked_sub(1) {
-            Some(last) if L::order(L::unpack(separators.get(last)), key).is_le() => {
-                separators.len()
-            }
-            Some(_) | None => separators.count::<L>(|separator| L::order(separator, key).is_le()),
+    /// Which child a key belongs to. On the right edge it is most often the last.
+    fn child_of(&self, key: L::Key<'_>, rightmost: bool) -> usize {
+        let separators = &self.separators;
+        if rightmost
+            && let Some(last) = separators.len().checked_sub(1)
+            && L::order(L::unpack(separators.get(last)), key).is_le()
+        {
+            return separators.len();
         }
+        separators.count::<L>(|separator| L::order(separator, key).is_le())
     }
 
     fn insert(&mut self, element: L::Element, rightmost: bool) -> Inserted<L> {
-        let at = self.child_of(L::key(&element));
+        let at = self.child_of(L::key(&element), rightmost);
         let rightmost = rightmost && at + 1 == self.children.len();
         let weight = self.children[at].weight();
         let inserted = insert(&mut self.children[at], element, rightmost);
@@ -479,8 +495,7 @@ impl<L: Layout> Branch<L> {
         };
         self.weight = self.weight + self.children[at].weight() + right.weight() - weight;
         self.children.insert(at + 1, right);
-        let separators = Arc::make_mut(&mut self.separators);
-        separators.insert(at, &separator);
+        self.separators.insert(at, &separator);
         if self.children.len() <= L::BRANCH {
             return Inserted::Added(None);
         }
@@ -490,21 +505,23 @@ impl<L: Layout> Branch<L> {
             self.children.len() / 2
         };
         let right_children = self.children.split_off(cut);
-        let right_separators = separators.split_off(cut);
-        let separator = separators.remove(cut - 1);
+        let keys: Vec<&[u8]> = self.separators.iter().collect();
+        let separator = keys[cut - 1].to_vec();
+        let right_separators = Separators::new(&keys[cut..]);
+        self.separators = Separators::new(&keys[..cut - 1]);
         let right = Node::branch(right_children, right_separators);
         self.weight -= right.weight();
         Inserted::Added(Some((separator, Arc::new(right))))
     }
 
     fn remove(&mut self, key: L::Key<'_>) -> Option<L::Element> {
-        let at = self.child_of(key);
+        let at = self.child_of(key, false);
         let removed = remove(&mut self.children[at], key)?;
         self.weight -= L::weight(&removed);
         if self.children[at].is_empty() {
             self.children.remove(at);
             if !self.children.is_empty() {
-                Arc::make_mut(&mut self.separators).remove(at.saturating_sub(1));
+                self.separators.remove(at.saturating_sub(1));
             }
         } else if self.children[at].underfull() {
             self.merge(at);
@@ -523,7 +540,7 @@ impl<L: Layout> Branch<L> {
             return;
         }
         let right = self.children.remove(left + 1);
-        let separator = Arc::make_mut(&mut self.separators).remove(left);
+        let separator = self.separators.remove(left);
         match (Arc::make_mut(&mut self.children[left]), &*right) {
             (Node::Leaf(into), Node::Leaf(from)) => {
                 into.weight += from.weight;
@@ -532,11 +549,10 @@ impl<L: Layout> Branch<L> {
             (Node::Branch(into), Node::Branch(from)) => {
                 into.weight += from.weight;
                 into.children.extend_from_slice(&from.children);
-                let separators = Arc::make_mut(&mut into.separators);
-                separators.insert(separators.len(), &separator);
-                for i in 0..from.separators.len() {
-                    separators.insert(separators.len(), from.separators.get(i));
-                }
+                let mut keys: Vec<&[u8]> = into.separators.iter().collect();
+                keys.push(&separator);
+                keys.extend(from.separators.iter());
+                into.separators = Separators::new(&keys);
             }
             (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {
                 unreachable!("all leaves of a tree have the same depth")
@@ -557,7 +573,7 @@ impl<L: Layout> Node<L> {
         Self::Branch(Branch {
             weight: children.iter().map(|child| child.weight()).sum(),
             children,
-            separators: Arc::new(separators),
+            separators,
         })
     }
 
