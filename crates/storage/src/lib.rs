@@ -28,3 +28,6 @@ pub use log::{Done, Flush, Health, Log, Options, Preparation, Priority, Recovere
 pub use record::{Entry, EntryKind, Position, Vote};
 pub use recovery::TornTail;
 pub use snapshot::{Chunk, ChunkId, Meta, Snapshot, SnapshotStore, Writer};
+
+#[cfg(test)]
+mod tests;

@@ -173,3 +173,70 @@ fn power_can_fail_at_each_disk_operation_of_a_run() {
     }
     assert!(op > 100, "the run had only {op} disk operations");
 }
+
+/// All entries of a segment are purged when the log moves on to the next one. The old one must stay
+/// until the new one's opening record is durable: the vote is nowhere else.
+#[test]
+fn a_purged_segment_stays_until_the_next_one_stands_in_for_it() {
+    let mut moved = 0;
+    for op in 1..30 {
+        let mut fixture = Fixture::new(op);
+        let (log, _) = fixture.open();
+        fixture.run(log.save_vote(vote(5))).unwrap();
+        fixture.fill(&log, 1, 1..11, 900);
+        fixture.run(log.purge(at(1, 10))).unwrap();
+        fixture.wait(Duration::from_millis(50));
+        assert_eq!(
+            fixture
+                .sim
+                .nemesis()
+                .durable(ONE, "log/0000000000000003.log"),
+            None
+        );
+        fixture.sim.nemesis().crash_at_disk_op(ONE, op);
+        let appended = fixture
+            .sim
+            .block_on(append(&log, vec![entry(1, 11, vec![3; 1_400])]));
+        moved += u32::from(appended.is_ok());
+        fixture.crash();
+        let recovered = fixture.open().1;
+        assert_eq!(recovered.vote, Some(vote(5)), "operation {op}");
+        assert_eq!(recovered.purged, Some(at(1, 10)), "operation {op}");
+        assert!(
+            appended.is_err() || recovered.last == Some(at(1, 11)),
+            "operation {op}"
+        );
+    }
+    assert!((5..29).contains(&moved), "{moved}");
+}
+
+/// The process dies between the renaming of a prepared segment and the sync that makes its new name
+/// durable. The next process sees the name; before it writes there, the name must be safe.
+#[test]
+fn a_name_that_only_the_cache_knows_is_made_durable_before_it_counts() {
+    let second = "log/0000000000000002.log";
+    let mut met = 0;
+    for steps in 0..700 {
+        let mut fixture = Fixture::new(9);
+        let (log, _) = fixture.open();
+        fixture.wait(Duration::from_micros(steps * 3));
+        drop(log);
+        fixture.kill();
+        let is_visible = files(&fixture).iter().any(|path| path == second);
+        let is_durable = fixture.sim.nemesis().durable(ONE, second).is_some();
+        if !is_visible || is_durable {
+            continue;
+        }
+        met += 1;
+        let (log, _) = fixture.open();
+        fixture.fill(&log, 1, 1..13, 900);
+        drop(log);
+        fixture.crash();
+        assert_eq!(
+            fixture.open().1.last,
+            Some(at(1, 12)),
+            "after {steps} steps"
+        );
+    }
+    assert!(met > 3, "the process never died at the right moment");
+}
