@@ -53,3 +53,6 @@ impl<T> Clone for Rounds<T> {
         Self(self.0.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use synod_env::sim::{DiskLatency, DiskOp, Options, Sim, What};
+use synod_env::sim::{DiskLatency, DiskOp, Options, Sim, Stuck, What};
 use synod_env::{BoxFuture, Env, Limits, MemberId};
 use synod_log::{BarrierError, Engine, Entry, Epoch, Index, Machine, ProposeError, Role, Status};
 use synod_storage::Log;
@@ -310,6 +310,29 @@ fn a_stopped_engine_applies_nothing_more_and_says_so() {
     let kept = numbers(&member.applied());
     assert_eq!(kept[0], 1);
     assert!(!kept.contains(&3), "{kept:?}");
+}
+
+#[test]
+fn an_engine_that_is_dropped_ends_all_its_tasks() {
+    let Member {
+        sim,
+        env,
+        book,
+        engine,
+    } = member(12, &Limits::default());
+    sim.block_on(env.within(engine.propose(batch(1))))
+        .unwrap()
+        .unwrap();
+    drop(engine);
+    let stuck = sim.block_on(std::future::pending::<()>()).unwrap_err();
+    let Stuck::Deadlock { tasks, .. } = stuck else {
+        panic!("something goes on: {stuck}");
+    };
+    assert!(
+        !tasks.contains("raft") && !tasks.contains("log"),
+        "left: {tasks}"
+    );
+    drop(book);
 }
 
 #[test]
