@@ -10,6 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Lines that may wait.
 const LINES_WAITING_MAX: usize = 4_096;
@@ -47,17 +52,29 @@ pub(super) fn start(options: LogOptions) -> Flush {
         let lines = lines.clone();
         move || lines.clone()
     };
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(options.level)
-        .with_target(false)
-        .with_writer(writer);
+    let lines_of_events = fmt::layer().with_target(false).with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter(options.level));
     let set = if options.json {
-        builder.json().flatten_event(true).try_init().is_ok()
+        let layer = lines_of_events.json().flatten_event(true);
+        registry.with(layer).try_init().is_ok()
     } else {
-        builder.try_init().is_ok()
+        registry.with(lines_of_events).try_init().is_ok()
     };
     assert!(set, "logging is started once");
     Flush { lines, ended }
+}
+
+/// What is shown. The engine tells of every step of its own; below debug only its warnings are for
+/// people.
+fn filter(level: Level) -> Targets {
+    let engine = if level <= Level::INFO {
+        Level::WARN.min(level)
+    } else {
+        level
+    };
+    Targets::new()
+        .with_default(level)
+        .with_target("openraft", engine)
 }
 
 fn write_lines(waiting: &Receiver<Option<Vec<u8>>>, dropped: &AtomicU64) {

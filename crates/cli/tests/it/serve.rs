@@ -70,6 +70,21 @@ fn logs_are_json_if_asked_for() {
 }
 
 #[test]
+fn the_log_of_a_start_is_short_and_debug_tells_more() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    let lines = member
+        .said
+        .lines()
+        .filter(|line| line.contains(" INFO "))
+        .count();
+    assert!((1..=6).contains(&lines), "{}", member.said);
+    assert!(member.stop().0.success());
+    let member = Member::start_with(&dir, &["--log-level", "debug"]);
+    assert!(member.said.contains("DEBUG"), "{}", member.said);
+}
+
+#[test]
 fn the_ready_line_is_there_at_any_log_level() {
     let dir = Dir::new();
     let member = Member::start_with(&dir, &["--log-level", "error"]);
