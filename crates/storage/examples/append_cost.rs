@@ -3,7 +3,8 @@
 //! `cargo run --release -p synod-storage --example append_cost -- DIRECTORY [SECONDS]`
 //!
 //! Prints, for entries of 256 bytes: writing and syncing sectors without any log (the floor), then
-//! appends through the log by 1 and by 64 writers, each of which waits until its entry is durable.
+//! appends through the log by 1 and by 64 writers, each of which waits until its entry is durable;
+//! and opening the log that they leave.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it found")]
 
@@ -40,6 +41,11 @@ fn main() {
         let appends = on_a_thread(env, move |env| appends(env, writers, duration));
         appends.print(&format!("append, {writers} writer(s)"));
     }
+    let (megabytes, took) = on_a_thread(env, reopen);
+    println!(
+        "open a log of {megabytes} MiB: {:.1} ms",
+        took.as_secs_f64() * 1e3
+    );
     host.shutdown().expect("every thread ends");
 }
 
@@ -140,11 +146,24 @@ async fn appends(env: Env, writers: u64, duration: Duration) -> Cost {
         ended.await.expect("each writer says when it ends");
     }
     let took = env.now().saturating_since(began);
-    let last = log.last().expect("something was appended");
-    log.purge(last).await.expect("the log goes on");
     log.close().await;
     let latencies = std::mem::take(&mut *latencies.lock().expect("no writer panics"));
     Cost { latencies, took }
+}
+
+/// How large the log is that the runs before have left, and how long opening it takes. It is purged
+/// afterwards, so that the next run begins with an empty one.
+async fn reopen(env: Env) -> (u64, Duration) {
+    let began = env.now();
+    let opened = Log::open(&env, Options::new(&Limits::default())).await;
+    let took = env.now().saturating_since(began);
+    let (log, _) = opened.expect("the log opens");
+    let megabytes = log.bytes() >> 20;
+    let last = log.last().expect("something was appended");
+    log.purge(last).await.expect("the log goes on");
+    env.sleep(Duration::from_secs(1)).await;
+    log.close().await;
+    (megabytes, took)
 }
 
 /// Appends one entry and waits until it is durable.

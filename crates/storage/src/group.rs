@@ -121,6 +121,17 @@ impl GroupHeader {
         })
     }
 
+    /// True if a whole header of this use stands at `place`. Quick, for looking at many places.
+    pub(crate) fn is_at(bytes: &[u8], salt: u64, place: Place, segment_bytes: u32) -> bool {
+        let is_of_this_use = bytes.get(..4) == Some(&MAGIC.to_le_bytes()[..])
+            && bytes.get(8..16) == Some(&salt.to_le_bytes()[..]);
+        is_of_this_use
+            && matches!(
+                Self::find(bytes, salt, place, segment_bytes),
+                FoundHeader::Group(_)
+            )
+    }
+
     /// Finds out what stands at `place` of a segment used with `salt` whose file has
     /// `segment_bytes` bytes.
     pub(crate) fn find(bytes: &[u8], salt: u64, place: Place, segment_bytes: u32) -> FoundHeader {

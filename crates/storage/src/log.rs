@@ -53,8 +53,9 @@ pub struct Options {
     pub entry_bytes_max: usize,
     /// Room that only [`Priority::Reserve`] may use, in bytes.
     pub reserve_bytes: u32,
-    /// Encoded records that may wait for the log's thread, in bytes; beyond it an append is
-    /// refused as [`Refused::Busy`], unless nothing waits.
+    /// Encoded records that may wait for the log's thread, in bytes; beyond it an ordinary append
+    /// is refused as [`Refused::Busy`], unless nothing waits. What is appended with
+    /// [`Priority::Reserve`] is bounded by the [`Room`] given out for it.
     pub queue_bytes_max: usize,
     /// Latest entries kept in memory, in bytes.
     pub cache_bytes_max: usize,

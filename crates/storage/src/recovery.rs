@@ -623,7 +623,9 @@ impl<'a> Window<'a> {
         let near = offset.saturating_add(GROUP_BYTES_MAX);
         let mut at = offset + SECTOR;
         while at < self.segment.bytes {
-            if let FoundHeader::Group(_) = self.header(at).await? {
+            let bytes = self.get(at, GROUP_HEADER).await?;
+            let place = self.segment.place(at);
+            if GroupHeader::is_at(&bytes, self.segment.salt, place, self.segment.bytes) {
                 return Ok(true);
             }
             at += SECTOR;

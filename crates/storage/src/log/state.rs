@@ -317,7 +317,9 @@ impl State {
             .iter()
             .map(|entry| ENTRY_OVERHEAD + entry.payload.len())
             .sum();
-        if self.pending_bytes > 0 && self.pending_bytes + bytes > self.options.queue_bytes_max {
+        let is_full =
+            self.pending_bytes > 0 && self.pending_bytes + bytes > self.options.queue_bytes_max;
+        if is_full && priority == Priority::Ordinary {
             return Err(Refused::Busy);
         }
         let has_room = match priority {
