@@ -19,6 +19,9 @@ use synod_state::reply::Outcome;
 /// How often deadlines, leases and housekeeping are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
+/// Proposals of the member's own that may be unsettled at a time.
+const OWN_MAX: usize = 4;
+
 type Settled = Result<Index, ProposeError>;
 
 /// Proposals that this member makes by itself.
@@ -385,6 +388,10 @@ impl Proposer {
             if let Some(gap) = reigning.leases.tick(now) {
                 let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(gap_ms, "the member stalled: all leases live longer by that");
+            }
+            if self.own.len() >= OWN_MAX {
+                // The log stalls. What is due stays due.
+                return;
             }
             (
                 reigning.leases.take_due(now, most),

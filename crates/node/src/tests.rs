@@ -161,6 +161,33 @@ fn what_makes_no_sense_is_refused_without_the_log() {
     assert_eq!(world.put("k", "v"), Ok(2), "none of them changed anything");
 }
 
+#[test]
+fn more_waits_than_fits_into_a_batch_and_none_is_refused() {
+    let limits = Limits {
+        batch_bytes_max: 1 << 10,
+        batches_inflight_max: 1,
+        ..Limits::default()
+    };
+    let world = World::new(2, limits);
+    world.put("k", "first").expect("a put succeeds");
+    world
+        .sim
+        .nemesis()
+        .stall_disk(MEMBER, Duration::from_millis(200));
+    let done = Arc::new(Mutex::new(Vec::new()));
+    for client in 0..100 {
+        let (node, done) = (world.node.clone(), Arc::clone(&done));
+        world.node.env().spawn("client", async move {
+            let result = put(&node, &format!("key {client}"), &"v".repeat(300)).await;
+            done.lock().expect("not poisoned").push(result.is_ok());
+        });
+    }
+    world.pass(Duration::from_secs(2));
+    let done = done.lock().expect("not poisoned");
+    assert_eq!(done.len(), 100);
+    assert!(done.iter().all(|ok| *ok), "{done:?}");
+}
+
 /// Clients write increasing numbers to a key each while the power fails at a random disk call.
 /// Whatever was acknowledged is there after each restart, nothing is there that was not written,
 /// and the revision never goes back.

@@ -37,7 +37,7 @@ impl Config {
             heartbeat: Duration::from_millis(40),
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(400),
-            proposals_max: limits.batches_inflight_max,
+            proposals_max: limits.batches_inflight_max + OWN_PROPOSALS_MAX,
             proposals_bytes_max: 4 << 20,
             log_keep_bytes: limits.log_keep_bytes,
         }
@@ -77,6 +77,10 @@ impl Config {
         .map_err(|error| error.to_string())
     }
 }
+
+/// What a member proposes by itself (its reign, expiries, checkpoints, steps of compaction) comes
+/// on top of the batches of its clients' commands.
+const OWN_PROPOSALS_MAX: usize = 8;
 
 /// Requests to openraft that are no proposals and may be queued at one time: one barrier round,
 /// one snapshot round, start and stop.
