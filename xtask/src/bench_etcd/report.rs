@@ -157,14 +157,19 @@ impl Report {
 
     /// The table and the targets for a terminal.
     pub(super) fn text(&self) -> String {
-        let widths = [8, 14, 21, 17, 19, 19];
+        let mut rows = vec![HEADINGS.map(str::to_owned)];
+        rows.extend(self.cells());
+        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+            let lengths = rows.iter().map(|cells| cells[column].chars().count());
+            lengths.max().unwrap_or(0)
+        });
         let mut text = String::new();
-        for cells in std::iter::once(HEADINGS.map(str::to_owned)).chain(self.cells()) {
-            let cells = cells
+        for cells in &rows {
+            let padded = cells
                 .iter()
                 .zip(widths)
-                .map(|(cell, width)| format!("{cell:<width$}"));
-            text.push_str(cells.collect::<String>().trim_end());
+                .map(|(cell, width)| format!("{cell:<width$}  "));
+            text.push_str(padded.collect::<String>().trim_end());
             text.push('\n');
         }
         text.push_str(&format!("\n{NOTE}\n{}\n\n", self.starts()));
@@ -189,7 +194,7 @@ impl Report {
         text
     }
 
-    fn cells(&self) -> impl Iterator<Item = [String; 6]> {
+    fn cells(&self) -> impl Iterator<Item = [String; COLUMNS]> {
         self.rows.iter().map(
             |Row {
                  operation,
@@ -227,7 +232,9 @@ impl Report {
     }
 }
 
-const HEADINGS: [&str; 6] = [
+const COLUMNS: usize = 6;
+
+const HEADINGS: [&str; COLUMNS] = [
     "",
     "",
     "operations/s",
