@@ -50,6 +50,11 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let tracked = tracked_files()?;
     let paths: BTreeSet<&Path> = tracked.iter().map(|file| file.path.as_path()).collect();
     let mut findings = dependencies::findings()?;
+    findings.extend(dependencies::unexplained(
+        text_of(&tracked, "Cargo.toml"),
+        &member_manifests(&tracked),
+        text_of(&tracked, dependencies::REASONS),
+    ));
     for file in &tracked {
         findings.extend(file_findings(file, &paths));
     }
@@ -85,6 +90,21 @@ fn tracked_files() -> Outcome<Vec<Tracked>> {
         });
     }
     Ok(tracked)
+}
+
+/// The text of one file; empty if it is not tracked.
+fn text_of<'a>(tracked: &'a [Tracked], path: &str) -> &'a str {
+    let file = tracked.iter().find(|file| file.path == Path::new(path));
+    file.and_then(|file| file.text.as_deref()).unwrap_or("")
+}
+
+/// The manifests of the workspace's members.
+fn member_manifests(tracked: &[Tracked]) -> Vec<&str> {
+    let is_member = |path: &Path| {
+        path.ends_with("Cargo.toml") && (path.starts_with("crates") || path.starts_with("xtask"))
+    };
+    let manifests = tracked.iter().filter(|file| is_member(&file.path));
+    manifests.filter_map(|file| file.text.as_deref()).collect()
 }
 
 fn file_findings(file: &Tracked, tracked: &BTreeSet<&Path>) -> Vec<String> {

@@ -51,6 +51,38 @@ pub(super) fn findings() -> Outcome<Vec<String>> {
     Ok(findings)
 }
 
+/// The page that says of each third-party crate why it is there.
+pub(super) const REASONS: &str = "docs/decisions/0003-dependencies.md";
+
+/// Crates of the root manifest that no member uses, or that [`REASONS`] does not name.
+///
+/// `members` are the manifests of the members, and `reasons` is the text of the page.
+pub(super) fn unexplained(root: &str, members: &[&str], reasons: &str) -> Vec<String> {
+    let table = root
+        .split_once("[workspace.dependencies]\n")
+        .map_or("", |(_, table)| table);
+    let lines = table.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split_once(" = ").map(|(name, _)| name));
+    let mut findings = Vec::new();
+    for name in names.filter(|name| !name.starts_with("synod-")) {
+        let named = [
+            format!("{name}.workspace"),
+            format!("{name} = {{ workspace"),
+        ];
+        let is_used = members.iter().any(|manifest| {
+            manifest
+                .lines()
+                .any(|line| named.iter().any(|named| line.starts_with(named)))
+        });
+        if !is_used {
+            findings.push(format!("Cargo.toml: no member uses {name}"));
+        } else if !reasons.contains(&format!("`{name}`")) {
+            findings.push(format!("{REASONS}: say why {name} is there"));
+        }
+    }
+    findings
+}
+
 impl Resolved {
     fn findings(&self, allowed: &[&str]) -> Vec<String> {
         let mut findings = Vec::new();

@@ -1,3 +1,5 @@
+//! The service KV, on a real socket.
+
 use crate::member::{error, get, header, put, soon, start, start_with};
 use std::time::Duration;
 use synod_api::etcdserverpb as pb;

@@ -1,3 +1,5 @@
+//! The service Lease, on a real socket.
+
 use crate::member::{Running, error, get, header, put, requests, soon, start};
 use synod_api::etcdserverpb as pb;
 use tonic::Code;

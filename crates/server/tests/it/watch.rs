@@ -1,3 +1,5 @@
+//! The service Watch, on a real socket.
+
 use crate::member::{Running, error, header, requests, soon, start};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::watch_request::RequestUnion;

@@ -41,3 +41,21 @@ fn only_the_old_getrandom_is_refused() {
         ["crates/node must not reach getrandom v0.2.16"]
     );
 }
+
+#[test]
+fn a_crate_in_the_root_manifest_is_used_and_explained() {
+    let root = "[workspace]\n\n[workspace.dependencies]\nsynod-env = { path = \"x\" }\nbytes = \"1\"\n\
+                tokio = { version = \"1\" }\ntower = \"1\"\n\n[profile.dev]\nopt-level = 1\n";
+    let members = [
+        "[dependencies]\nbytes.workspace = true\n",
+        "tokio = { workspace = true }\n",
+    ];
+    let findings = unexplained(root, &members, "| `bytes` | why |");
+    assert_eq!(
+        findings,
+        [
+            "docs/decisions/0003-dependencies.md: say why tokio is there",
+            "Cargo.toml: no member uses tower"
+        ]
+    );
+}
