@@ -1,8 +1,8 @@
 //! The state as bytes: a header and chunks, each written and read on its own.
 //!
-//! A chunk is a subtree of a table. As long as nothing in it changes it is the same node in
-//! memory, which [`Chunk::identity`] shows: a snapshot writes only chunks that the one before
-//! did not have. Loading decodes chunks on as many threads as there are, then joins them; what
+//! A chunk is a few neighboring subtrees of a table. As long as nothing in them changes they are
+//! the same nodes in memory, which [`Chunk::identity`] shows: a snapshot writes only chunks that
+//! the one before did not have. Loading decodes chunks on as many threads as there are, then joins them; what
 //! was loaded must have the hash, the size and the counts that the header states.
 //!
 //! Header: format (1 byte), scalars, number of versions (8), number of leases (8), size in bytes
@@ -19,6 +19,7 @@ use crate::tables::{ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::{Layout, Subtree, Tree};
 use bytes::Bytes;
 use std::fmt;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The only format of headers so far.
 const HEADER_FORMAT: u8 = 1;
@@ -36,8 +37,8 @@ pub struct Identity(Part);
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    Versions(Subtree<ByKey>),
-    Leases(Subtree<ByLease>),
+    Versions(Vec<Subtree<ByKey>>),
+    Leases(Vec<Subtree<ByLease>>),
 }
 
 /// A chunk that was read, checked within itself.
@@ -134,19 +135,44 @@ impl Root {
     }
 
     /// The rest of the state, in the order in which [`State::load`] wants it. A chunk has at most
-    /// `bytes_target` bytes, unless a few records alone are larger, and at least about a
-    /// thirtieth of it in a large state.
+    /// `bytes_target` bytes, unless a few records alone are larger; in a state of many times that
+    /// size a chunk has on average more than a third of it.
     #[must_use]
     pub fn chunks(&self, bytes_target: usize) -> Vec<Chunk> {
         let target = bytes_target as u64;
-        let versions = self
-            .versions
-            .subtrees(target)
+        let versions = group(&self.versions, target)
             .into_iter()
             .map(Part::Versions);
-        let leases = self.leases.subtrees(target).into_iter().map(Part::Leases);
+        let leases = group(&self.leases, target).into_iter().map(Part::Leases);
         versions.chain(leases).map(Chunk).collect()
     }
+}
+
+/// Cuts a table into groups of subtrees, of at most `weight_max` each.
+///
+/// Where a group begins must not depend on how large the groups before it are, or a change in one
+/// would move the borders of all after it. So a border stands where a hash of the key there says
+/// so, with a probability that makes groups about large enough (content-defined chunking,
+/// Muthitacharoen, Chen, Mazières, SOSP 2001); those that grow beyond the bound are cut besides.
+fn group<L: Layout>(tree: &Tree<L>, weight_max: u64) -> Vec<Vec<Subtree<L>>> {
+    let mut groups: Vec<Vec<Subtree<L>>> = Vec::new();
+    let mut weight = 0;
+    let mut key = Vec::new();
+    for subtree in tree.subtrees(weight_max) {
+        key.clear();
+        L::pack(L::key(subtree.first()), &mut key);
+        let draw = u128::from(xxh3_64(&key)) * u128::from(weight_max);
+        let is_border = draw < u128::from(subtree.weight()) << 64;
+        weight += subtree.weight();
+        match groups.last_mut() {
+            Some(group) if !is_border && weight <= weight_max => group.push(subtree),
+            Some(_) | None => {
+                weight = subtree.weight();
+                groups.push(vec![subtree]);
+            }
+        }
+    }
+    groups
 }
 
 impl Chunk {
@@ -160,8 +186,8 @@ impl Chunk {
     #[must_use]
     pub fn encoded_len(&self) -> u64 {
         1 + match &self.0 {
-            Part::Versions(part) => part.weight(),
-            Part::Leases(part) => part.weight(),
+            Part::Versions(part) => part.iter().map(Subtree::weight).sum::<u64>(),
+            Part::Leases(part) => part.iter().map(Subtree::weight).sum(),
         }
     }
 
@@ -172,8 +198,14 @@ impl Chunk {
         let mut out = Vec::with_capacity(length);
         out.push(CHUNK_FORMAT);
         match &self.0 {
-            Part::Versions(part) => part.for_each(|record| out.extend_from_slice(record.bytes())),
-            Part::Leases(part) => part.for_each(|lease| out.extend_from_slice(&lease.encode())),
+            Part::Versions(part) => {
+                part.iter()
+                    .for_each(|s| s.for_each(|record| out.extend_from_slice(record.bytes())));
+            }
+            Part::Leases(part) => {
+                part.iter()
+                    .for_each(|s| s.for_each(|lease| out.extend_from_slice(&lease.encode())));
+            }
         }
         assert!(
             out.len() == length,

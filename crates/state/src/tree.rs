@@ -795,6 +795,12 @@ impl<L: Layout> Subtree<L> {
         self.0.weight()
     }
 
+    /// Its first element.
+    #[must_use]
+    pub fn first(&self) -> &L::Element {
+        self.0.first()
+    }
+
     /// Calls `visit` with each element in order.
     pub fn for_each(&self, mut visit: impl FnMut(&L::Element)) {
         fn walk<L: Layout>(node: &Node<L>, visit: &mut impl FnMut(&L::Element)) {

@@ -244,6 +244,16 @@ fn a_second_snapshot_writes_what_changed() {
     let first_bytes: usize = first.iter().map(|chunk| chunk.encode().len()).sum();
     let fresh_bytes: usize = fresh.iter().map(|chunk| chunk.encode().len()).sum();
     assert!(
+        first.len() * (256 << 10) <= 3 * first_bytes,
+        "{} chunks are many",
+        first.len()
+    );
+    assert!(
+        first
+            .iter()
+            .all(|chunk| chunk.encoded_len() <= 1 + (256 << 10))
+    );
+    assert!(
         fresh_bytes >= KEYS / 100 * 256,
         "{fresh_bytes} bytes cannot hold what changed"
     );
