@@ -91,7 +91,8 @@ pub(super) fn storage(error: &StorageError) -> Failure {
         | StorageError::Foreign { .. }
         | StorageError::Mismatch { .. } => Exit::Foreign,
     };
-    let mut message = format!("{}\n  {}", chain(error), error.remedy());
+    // Its text ends with the remedy.
+    let mut message = chain(error);
     if let StorageError::Mismatch { .. } = error {
         message.push_str(
             "\n  The numbers come from --initial-advertise-peer-urls and --initial-cluster-token: \

@@ -210,6 +210,11 @@ fn a_damaged_file_is_named_and_refused() {
     let (code, said) = again(&dir, &[]);
     assert_eq!(code, 14, "{said}");
     assert!(said.contains("data/member at byte"), "{said}");
+    assert_eq!(
+        said.matches("Keep a copy of the data directory").count(),
+        1,
+        "{said}"
+    );
 }
 
 #[test]
