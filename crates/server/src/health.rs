@@ -38,6 +38,6 @@ impl Server {
             SERVICE_UNKNOWN
         };
         let states = stream::iter([Ok(now)]).chain(stream::pending());
-        Stop::new(self.stop.clone()).or(states, handling)
+        Stop::new(&self.stopping).or(states, handling)
     }
 }

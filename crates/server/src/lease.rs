@@ -111,7 +111,7 @@ impl Server {
         requests: Streaming<pb::LeaseKeepAliveRequest>,
         handling: Handling,
     ) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send + 'static {
-        let stop = Stop::new(self.stop.clone());
+        let stop = Stop::new(&self.stopping);
         let renewals = requests.map(move |request| {
             let server = Arc::clone(&self);
             async move { server.renew(request?).await }

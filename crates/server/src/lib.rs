@@ -28,9 +28,9 @@ pub use listen::serve;
 pub use metrics::ProcessUsage;
 
 use crate::metrics::Metrics;
+use crate::stop::Stopping;
 use std::sync::Arc;
 use std::time::Duration;
-use synod_env::watch as latest;
 use synod_node::Node;
 
 /// The version of etcd's API that Synod speaks, as clients read it in `Status`, `/version` and
@@ -95,17 +95,16 @@ pub(crate) struct Server {
     node: Node,
     config: Config,
     metrics: Arc<Metrics>,
-    /// Turns true when the server stops.
-    stop: latest::Receiver<bool>,
+    stopping: Arc<Stopping>,
 }
 
 impl Server {
-    fn new(node: Node, config: Config, stop: latest::Receiver<bool>) -> Self {
+    fn new(node: Node, config: Config) -> Self {
         Self {
             node,
             config,
             metrics: Arc::new(Metrics::new()),
-            stop,
+            stopping: Arc::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Listeners and connections: accept, bound, drain.
 
-use crate::stop::stopped;
+use crate::stop::Stop;
 use crate::{Config, Server};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -12,7 +12,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use synod_env::watch;
 use synod_env::world::DeadlinePassed;
 use synod_node::Node;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,8 +37,7 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
-    let (stop, stopping) = watch::channel(false);
-    let server = Arc::new(Server::new(node, config, stopping));
+    let server = Arc::new(Server::new(node, config));
     let http = http(&server.config);
     let mut connections = JoinSet::new();
     {
@@ -53,7 +51,7 @@ pub async fn serve(
     }
     drop(listeners);
 
-    stop.send(true);
+    server.stopping.begin();
     let deadline = server.node.now() + server.config.drain;
     let drained = async { while connections.join_next().await.is_some() {} };
     // Those that are left at the deadline are cut when the set is dropped.
@@ -128,16 +126,15 @@ fn poll_accept(
 
 /// Serves one connection to its end; once the server stops, it takes no new request.
 async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, stream: TcpStream) {
-    let stopping = server.stop.clone();
+    let mut stop = Stop::new(&server.stopping);
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.answer(request).await) }
     });
     let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut stopping = pin!(stopped(stopping));
     let mut draining = false;
     let ended = poll_fn(|cx| {
-        if !draining && stopping.as_mut().poll(cx).is_ready() {
+        if !draining && stop.poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -1,24 +1,83 @@
-//! Ending streams when the server stops, so that clients go on elsewhere.
+//! Ending connections and streams when the server stops, so that clients go on elsewhere.
 
 use crate::errors;
 use crate::metrics::Handling;
 use futures_util::Stream;
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use synod_env::{BoxFuture, watch};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use tonic::{Code, Status};
 
+/// Tells everyone at once that the server stops. Connections and streams ask each time they are
+/// polled, so asking costs no lock.
+#[derive(Debug, Default)]
+pub(crate) struct Stopping {
+    begun: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    tickets: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Stopping {
+    /// The server stops from here on.
+    pub(crate) fn begin(&self) {
+        self.begun.store(true, Ordering::SeqCst);
+        let wakers = std::mem::take(&mut self.lock().wakers);
+        for waker in wakers.into_values() {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Ready once the server stops.
-pub(crate) struct Stop(BoxFuture<'static, ()>);
+#[derive(Debug)]
+pub(crate) struct Stop {
+    stopping: Arc<Stopping>,
+    /// The place among those that wait, and the waker left there.
+    waits: Option<(u64, Waker)>,
+}
 
 impl Stop {
-    /// `stopping` turns true once, or its sender goes.
-    pub(crate) fn new(stopping: watch::Receiver<bool>) -> Self {
-        Self(Box::pin(stopped(stopping)))
+    pub(crate) fn new(stopping: &Arc<Stopping>) -> Self {
+        Self {
+            stopping: Arc::clone(stopping),
+            waits: None,
+        }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        let known = self
+            .waits
+            .as_ref()
+            .is_some_and(|(_, waker)| waker.will_wake(cx.waker()));
+        if !known {
+            let mut waiting = self.stopping.lock();
+            let ticket = match &self.waits {
+                Some((ticket, _)) => *ticket,
+                None => {
+                    waiting.tickets += 1;
+                    waiting.tickets
+                }
+            };
+            waiting.wakers.insert(ticket, cx.waker().clone());
+            self.waits = Some((ticket, cx.waker().clone()));
+        }
+        // After the waker is left, so that no stop falls between the two.
+        if self.stopping.begun.load(Ordering::SeqCst) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// The items of `stream` until the server stops, and then an error that has the client go on
@@ -33,11 +92,10 @@ impl Stop {
     }
 }
 
-/// Ends when the server stops.
-pub(crate) async fn stopped(mut stopping: watch::Receiver<bool>) {
-    while !*stopping.borrow_seen() {
-        if stopping.changed().await.is_err() {
-            return;
+impl Drop for Stop {
+    fn drop(&mut self) {
+        if let Some((ticket, _)) = self.waits {
+            self.stopping.lock().wakers.remove(&ticket);
         }
     }
 }

@@ -41,7 +41,7 @@ impl Responses {
         stream: WatchStream,
         handling: Handling,
     ) -> Self {
-        let stop = Stop::new(server.stop.clone());
+        let stop = Stop::new(&server.stopping);
         Self {
             server,
             requests: Some(requests),
