@@ -126,8 +126,7 @@ impl Server {
         let pb::LeaseKeepAliveRequest { id } = request;
         // A stream's deadline, if it has one, says nothing about one of its renewals.
         let call = Call::new(self.node.now(), &HeaderMap::new(), self.timeout_max());
-        // The revision is that before the renewal, so that nothing the client has not been told
-        // of can lie behind it.
+        // As in etcd, the header is made before the renewal.
         let header = self.header(self.node.root().revision());
         let granted_s = self
             .node

@@ -63,7 +63,7 @@ pub struct Config {
     pub keep_alive_interval: Duration,
     /// How long that sign may take.
     pub keep_alive_timeout: Duration,
-    /// How long the head of an HTTP/1.1 request may take.
+    /// How long a new connection may say nothing, and the head of an HTTP/1.1 request may take.
     pub header_timeout: Duration,
     /// How long requests that are under way may take when the server stops.
     pub drain: Duration,

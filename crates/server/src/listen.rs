@@ -126,6 +126,14 @@ fn poll_accept(
 
 /// Serves one connection to its end; once the server stops, it takes no new request.
 async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, stream: TcpStream) {
+    // Whoever connects and says nothing does not keep its place.
+    let spoken_by = server.node.now() + server.config.header_timeout;
+    let mut first = [0];
+    let spoken = stream.peek(&mut first);
+    match server.node.env().deadline(spoken_by, spoken).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(DeadlinePassed) => return,
+    }
     let mut stop = Stop::new(&server.stopping);
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);

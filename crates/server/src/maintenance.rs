@@ -3,7 +3,8 @@
 use crate::{ETCD_API_VERSION, ETCD_STORAGE_VERSION, Server, errors};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::alarm_request::AlarmAction;
-use synod_log::Role;
+use synod_log::{Role, Status as EngineStatus};
+use synod_state::Root;
 use tonic::Status;
 
 impl Server {
@@ -18,15 +19,16 @@ impl Server {
         if root.bytes() >= root.quota_bytes() {
             errors.push(format!("memberID:{} alarm:NOSPACE ", self.node.member().0));
         }
+        let (committed, applied) = indexes(&root, &status);
         let bytes = i64::try_from(root.bytes()).unwrap_or(i64::MAX);
         pb::StatusResponse {
             header: Some(self.header(root.revision())),
             version: ETCD_API_VERSION.to_owned(),
             db_size: bytes,
             leader: status.leader.map_or(0, |leader| leader.0),
-            raft_index: status.committed.0,
+            raft_index: committed,
             raft_term: status.epoch.0,
-            raft_applied_index: status.applied.0,
+            raft_applied_index: applied,
             errors,
             db_size_in_use: bytes,
             is_learner: match status.role {
@@ -72,4 +74,11 @@ impl Server {
             alarms: raised.into_iter().collect(),
         })
     }
+}
+
+/// The last entry known to be committed, and the last applied. The engine's status may lag behind
+/// the state: what is applied was committed.
+pub(crate) fn indexes(root: &Root, status: &EngineStatus) -> (u64, u64) {
+    let applied = status.applied.0.max(root.index());
+    (status.committed.0.max(applied), applied)
 }

@@ -2,6 +2,7 @@
 //!
 //! Names are etcd's where the meaning is, so that its dashboards and alerts go on working.
 
+use crate::maintenance::indexes;
 use crate::methods::{Kind, Method};
 use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, Server};
 use std::fmt::Write as _;
@@ -294,12 +295,12 @@ const METRICS: &[Metric] = &[
     gauge(
         "etcd_server_proposals_applied_total",
         "The last applied log index.",
-        |s| number(s.status.applied.0),
+        |s| number(indexes(&s.root, &s.status).1),
     ),
     gauge(
         "etcd_server_proposals_committed_total",
         "The last committed log index.",
-        |s| number(s.status.committed.0),
+        |s| number(indexes(&s.root, &s.status).0),
     ),
     counter(
         "etcd_server_proposals_failed_total",

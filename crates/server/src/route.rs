@@ -16,6 +16,8 @@ use prost::Message;
 use std::sync::Arc;
 use synod_api::etcdserverpb as pb;
 use synod_api::health as health_pb;
+use synod_env::world::DeadlinePassed;
+use synod_node::Failure;
 use tonic::{Code, Status};
 
 impl Server {
@@ -38,7 +40,7 @@ impl Server {
         // Reads the message, awaits the handler, and makes the response.
         macro_rules! unary {
             (|$message:ident| $answer:expr) => {
-                match grpc::receive(request.into_body(), message_bytes_max).await {
+                match server.receive(request, call).await {
                     Ok($message) => finish(handling, $answer),
                     Err(status) => refuse(handling, &status),
                 }
@@ -88,8 +90,9 @@ impl Server {
 
             Method::HealthCheck => rare!(|m| health::check(&m)),
             Method::HealthWatch => {
-                let body = request.into_body();
-                match grpc::receive::<health_pb::HealthCheckRequest>(body, message_bytes_max).await
+                match server
+                    .receive::<health_pb::HealthCheckRequest>(request, call)
+                    .await
                 {
                     Ok(message) => grpc::respond_stream(server.health_watch(&message, handling)),
                     Err(status) => refuse(handling, &status),
@@ -131,6 +134,19 @@ impl Server {
             | Method::Leader
             | Method::Observe
             | Method::Resign => refuse(handling, &not_served(method)),
+        }
+    }
+
+    /// The one message of a unary request; a client that does not end it is not waited for.
+    async fn receive<M: Message + Default>(
+        &self,
+        request: Request<Incoming>,
+        call: Call,
+    ) -> Result<M, Status> {
+        let message = grpc::receive(request.into_body(), self.message_bytes_max());
+        match self.node.env().deadline(call.deadline, message).await {
+            Ok(message) => message,
+            Err(DeadlinePassed) => Err(call.status(&Failure::TimedOut)),
         }
     }
 

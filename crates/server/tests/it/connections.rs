@@ -8,9 +8,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use synod_env::Limits;
 use synod_server::Config;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
 
@@ -142,6 +143,34 @@ async fn a_message_that_is_too_large_is_refused_before_it_is_sent() {
     let (status, message) = put_in_frames(member.address, vec![prefix], true).await;
     assert_eq!(status, (Code::ResourceExhausted as i32).to_string());
     assert!(message.contains("larger"), "{message}");
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_not_waited_for() {
+    let request_timeout = Duration::from_secs(1);
+    let limits = Limits {
+        request_timeout,
+        ..Limits::default()
+    };
+    let member = start_with(limits, config()).await;
+    let whole = framed(&prost::Message::encode_to_vec(&put("key", "value")));
+    let (status, message) = put_in_frames(member.address, vec![whole], true).await;
+    assert_eq!(status, (Code::Unavailable as i32).to_string());
+    assert_eq!(message, "etcdserver:%20request%20timed%20out");
+    assert_eq!(member.node.root().revision(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let config = Config {
+        header_timeout: Duration::from_millis(100),
+        ..config()
+    };
+    let member = start_with(Limits::default(), config).await;
+    let mut silent = TcpStream::connect(member.address).await.unwrap();
+    let mut answer = Vec::new();
+    soon(silent.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.is_empty(), "{answer:?}");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 //! what no proper client sends, by hand.
 
 mod connections;
+mod deposed;
 mod http;
 mod kv;
 mod lease;
 mod member;
 mod others;
-mod solo;
 mod watch;

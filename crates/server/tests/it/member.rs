@@ -1,6 +1,6 @@
 //! One member with its server, on a port that the operating system chose.
 
-use crate::solo::{MEMBER, Solo};
+use crate::deposed::Deposable;
 use futures_util::Stream;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,12 +12,12 @@ use synod_api::etcdserverpb::kv_client::KvClient;
 use synod_api::etcdserverpb::lease_client::LeaseClient;
 use synod_api::etcdserverpb::watch_client::WatchClient;
 use synod_api::etcdserverpb::{self as pb, ResponseHeader};
-use synod_env::{Env, Limits};
+use synod_env::{Env, Limits, MemberId};
 use synod_host::{Host, HostOptions};
-use synod_log::Index;
-use synod_node::Node;
+use synod_node::{Node, Opened};
 use synod_server::{Config, Member};
-use synod_state::State;
+use synod_state::command::Command;
+use synod_storage::Founding;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -25,11 +25,14 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 pub(crate) const CLUSTER_ID: u64 = 0xc1;
+pub(crate) const MEMBER: MemberId = MemberId(7);
+/// The first election of a fresh cluster of one.
+pub(crate) const EPOCH: u64 = 1;
 
 /// A running member. Dropping it stops everything.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    pub(crate) engine: Arc<Solo>,
+    pub(crate) engine: Arc<Deposable>,
     pub(crate) node: Node,
     shutdown: Option<oneshot::Sender<()>>,
     served: JoinHandle<usize>,
@@ -74,7 +77,7 @@ pub(crate) async fn start() -> Running {
 pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
     let dir = TempDir::new();
     let host = Host::new(&dir.0, HostOptions::default()).expect("a fresh directory can be used");
-    let (engine, node) = member(host.env().clone(), limits);
+    let (engine, node) = member(host.env(), limits).await;
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("loopback has a free port");
@@ -94,22 +97,50 @@ pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
     }
 }
 
-fn member(env: Env, limits: Limits) -> (Arc<Solo>, Node) {
+/// A member that leads a cluster of its own.
+async fn member(env: &Env, limits: Limits) -> (Arc<Deposable>, Node) {
+    let raft = synod_raft::Config::new(MEMBER, &limits);
     let config = synod_node::Config {
-        member: MEMBER,
-        incarnation: 1,
         limits,
-        leader_lease_max: Duration::ZERO,
+        leader_lease_max: raft.election_max,
         lease_ttl_min: Duration::from_secs(2),
         watch_progress_interval: Duration::from_secs(600),
     };
-    // Nothing outlives the process, so nothing is less durable than anything else.
-    let durable = Box::new(|| Index(u64::MAX));
-    let snapshots: synod_node::SnapshotWriter = Box::new(|_, _, _| Box::pin(async { Ok(()) }));
-    let (prepared, machine) =
-        synod_node::prepare(env, config, State::new(1), Index(0), durable, snapshots);
-    let engine = Arc::new(Solo::new(machine));
+    let founding = Founding {
+        cluster_id: CLUSTER_ID,
+        member_id: MEMBER.0,
+        token: "test".into(),
+    };
+    // Opening blocks on the disk, so it has a thread of its own.
+    let (done, opened) = oneshot::channel();
+    let within = env.clone();
+    env.spawn_dedicated("open", async move {
+        let opened = synod_node::open(&within, config, &founding).await;
+        let _given_up = done.send(opened);
+    });
+    let opened = soon(opened).await.expect("opening does not panic");
+    let Opened {
+        prepared,
+        machine,
+        log,
+        recovered,
+        position,
+        identity: _,
+    } = opened.expect("a fresh directory can be founded");
+    let engine = synod_raft::start(env.clone(), raft, log, recovered, position, machine).await;
+    let engine = Arc::new(Deposable::new(
+        env,
+        engine.expect("an empty log can be started on"),
+    ));
     let node = prepared.start(Arc::clone(&engine) as Arc<dyn synod_log::Engine>);
+    // The first command waits for a leader and its reign. It takes no revision.
+    let first = Command::SetQuota {
+        bytes: node.limits().state_bytes_max,
+    };
+    let led = node
+        .propose(first, node.now() + Duration::from_secs(60))
+        .await;
+    led.expect("the only member comes to lead");
     (engine, node)
 }
 
@@ -180,13 +211,14 @@ pub(crate) fn get(key: &str) -> pb::RangeRequest {
     }
 }
 
+/// The header of this member's answers at a revision.
 pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {
     let (cluster_id, member_id) = (CLUSTER_ID, MEMBER.0);
     Some(ResponseHeader {
         cluster_id,
         member_id,
         revision,
-        raft_term: crate::solo::EPOCH.0,
+        raft_term: EPOCH,
     })
 }
 
