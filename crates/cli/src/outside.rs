@@ -154,6 +154,16 @@ pub(crate) fn spawn_thread<T: Send + 'static>(
     std::thread::spawn(work)
 }
 
+/// A thread of its own with a name.
+pub(crate) fn spawn_named<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<T>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+}
+
 /// Ends after `time`.
 #[expect(clippy::disallowed_methods, reason = "the door for timers")]
 pub(crate) async fn sleep(time: Duration) {

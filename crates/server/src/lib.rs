@@ -32,6 +32,7 @@ use crate::stop::Stopping;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_node::Node;
+use tokio::runtime::Handle;
 
 /// The version of etcd's API that Synod speaks, as clients read it in `Status`, `/version` and
 /// the metrics. Several of them refuse or degrade below 3.5.13 or 3.6, and cannot read anything
@@ -67,6 +68,9 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long requests that are under way may take when the server stops.
     pub drain: Duration,
+    /// Runtimes that serve the connections, each having its turn; if there are none, the runtime
+    /// that accepts them does.
+    pub workers: Vec<Handle>,
     /// Asks the operating system about the process, for the metrics.
     pub process_usage: Option<fn() -> ProcessUsage>,
 }
@@ -84,6 +88,7 @@ impl Config {
             keep_alive_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
+            workers: Vec::new(),
             process_usage: None,
         }
     }

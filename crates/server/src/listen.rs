@@ -86,6 +86,8 @@ async fn accept_all(
     connections: &mut JoinSet<()>,
 ) {
     let mut turn = 0;
+    let mut served = 0;
+    let workers = &server.config.workers;
     loop {
         while connections.try_join_next().is_some() {}
         if connections.len() >= server.config.connections_max {
@@ -94,12 +96,19 @@ async fn accept_all(
         }
         match poll_fn(|cx| poll_accept(listeners, &mut turn, cx)).await {
             Ok(stream) => {
-                // A reply is one small write: it must not wait for another.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection was gone before it was served");
-                    continue;
-                }
-                connections.spawn(connection(Arc::clone(server), http.clone(), stream));
+                let stream = match released(stream) {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection was gone before it was served");
+                        continue;
+                    }
+                };
+                served += 1;
+                let connection = connection(Arc::clone(server), http.clone(), stream);
+                match workers.get(served % workers.len().max(1)) {
+                    Some(worker) => connections.spawn_on(connection, worker),
+                    None => connections.spawn(connection),
+                };
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -124,8 +133,26 @@ fn poll_accept(
     Poll::Pending
 }
 
+/// A connection that any runtime can take over.
+fn released(stream: TcpStream) -> io::Result<std::net::TcpStream> {
+    // A reply is one small write: it must not wait for another.
+    stream.set_nodelay(true)?;
+    stream.into_std()
+}
+
 /// Serves one connection to its end; once the server stops, it takes no new request.
-async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, stream: TcpStream) {
+async fn connection(
+    server: Arc<Server>,
+    http: Builder<TokioExecutor>,
+    stream: std::net::TcpStream,
+) {
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%error, "failed to take over a connection");
+            return;
+        }
+    };
     // Whoever connects and says nothing does not keep its place.
     let spoken_by = server.node.now() + server.config.header_timeout;
     let mut first = [0];

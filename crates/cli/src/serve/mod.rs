@@ -6,6 +6,7 @@
 mod causes;
 mod logging;
 mod usage;
+mod workers;
 
 use crate::config::{self, Config, HttpUrl, Problem, Resolved, Sources};
 use crate::exit::{Exit, Failure};
@@ -18,6 +19,8 @@ use synod_host::{Host, HostOptions, HostState};
 use synod_node::{Node, Opened};
 use synod_storage::{Founding, Identity};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use workers::Workers;
 
 /// How long a start may take from having the log to having a leader.
 const LEADER_WITHIN: Duration = Duration::from_secs(30);
@@ -46,13 +49,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.server_threads)
-        .thread_name("synod-server")
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::other(format!("cannot start threads: {error}")))?;
-    let result = runtime.block_on(serve(&config, begun));
+    // This thread serves clients like the others.
+    let threads = |error| Failure::other(format!("cannot start threads: {error}"));
+    let workers = Workers::start(config.server_threads - 1).map_err(threads)?;
+    let runtime = workers::runtime().map_err(threads)?;
+    let mut handles = vec![runtime.handle().clone()];
+    handles.extend_from_slice(workers.handles());
+    let result = runtime.block_on(serve(&config, handles, begun));
     // What is still under way may not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -78,14 +81,18 @@ fn configuration(arguments: &[String]) -> Result<Resolved, Failure> {
     })
 }
 
-async fn serve(config: &Config, begun: std::time::Instant) -> Result<(), Failure> {
+async fn serve(
+    config: &Config,
+    workers: Vec<Handle>,
+    begun: std::time::Instant,
+) -> Result<(), Failure> {
     // The port comes first: if it is taken, the data directory is not touched.
     let (listeners, urls) = listen(config).await?;
     let options = HostOptions {
         stop_within: STOP_WITHIN,
     };
     let host = Host::new(&config.data_dir, options).map_err(|error| causes::host(&error))?;
-    let served = member(config, &host, listeners, &urls, begun).await;
+    let served = member(config, &host, workers, listeners, &urls, begun).await;
     let stopped = tokio::task::spawn_blocking(move || host.shutdown()).await;
     if let Ok(Err(still_running)) = stopped {
         tracing::warn!("{still_running}; they end with the process");
@@ -114,6 +121,7 @@ async fn listen(config: &Config) -> Result<(Vec<TcpListener>, Vec<HttpUrl>), Fai
 async fn member(
     config: &Config,
     host: &Host,
+    workers: Vec<Handle>,
     listeners: Vec<TcpListener>,
     urls: &[HttpUrl],
     begun: std::time::Instant,
@@ -148,7 +156,8 @@ async fn member(
         leader(&node).await?;
         announce(config, urls, &identity, begun)?;
         let advertised = config.advertise_client.as_deref().unwrap_or(urls);
-        let server = server_config(config, &founding, advertised);
+        let mut server = server_config(config, &founding, advertised);
+        server.workers = workers;
         let (ending, ended) = oneshot::channel();
         let until = async {
             // The receiver waits below, after the server has drained.
