@@ -295,33 +295,39 @@ fn a_member_restarts_from_its_snapshot_with_the_same_state() {
     assert_ne!(hash, 0);
 }
 
+/// A million keys, of which one in a hundred then changes, all in one stretch of the key space.
 #[test]
 fn a_second_snapshot_of_a_little_changed_state_writes_little() {
-    let limits = Limits {
-        snapshot_chunk_bytes: 16 << 10,
-        ..Limits::default()
+    const KEYS: usize = 1_000_000;
+    const CLIENTS: usize = 500;
+    let world = World::new(4, Limits::default());
+    let write = |from: usize, to: usize, value: &'static str| {
+        let left = Arc::new(AtomicI64::new(i64::try_from(CLIENTS).expect("small")));
+        for client in 0..CLIENTS {
+            let (node, left) = (world.node.clone(), Arc::clone(&left));
+            world.node.env().spawn("client", async move {
+                for key in (from + client..to).step_by(CLIENTS) {
+                    let key = format!("key {key:07}");
+                    put(&node, &key, value).await.expect("a put succeeds");
+                }
+                left.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        while left.load(Ordering::SeqCst) > 0 {
+            world.pass(Duration::from_millis(100));
+        }
     };
-    let world = World::new(4, limits);
-    let key = |i: u32| format!("key {i:06}");
-    for i in 0..20_000 {
-        let sent = world.put(&key(i), &"v".repeat(64));
-        sent.expect("a put succeeds");
-    }
     let nemesis = world.sim.nemesis();
-    let written = || nemesis.disk_counters(MEMBER).written_bytes;
-    let start = written();
-    world
-        .run(world.node.snapshot_now())
-        .expect("a snapshot is written");
-    let first = written() - start;
-    for i in 4_000..4_200 {
-        world.put(&key(i), "changed").expect("a put succeeds");
-    }
-    let start = written();
-    world
-        .run(world.node.snapshot_now())
-        .expect("a snapshot is written");
-    let second = written() - start;
+    let snapshot = || {
+        let before = nemesis.disk_counters(MEMBER).written_bytes;
+        let written = world.run(world.node.snapshot_now());
+        written.expect("a snapshot is written");
+        nemesis.disk_counters(MEMBER).written_bytes - before
+    };
+    write(0, KEYS, "a value");
+    let first = snapshot();
+    write(KEYS / 2, KEYS / 2 + KEYS / 100, "changed");
+    let second = snapshot();
     assert!(
         second * 20 <= first,
         "the second wrote {second} bytes, the first {first}"
@@ -508,16 +514,32 @@ fn watchers_add_no_task() {
 
 /// In virtual time a put that waited for a reader would take longer. None does.
 #[test]
-fn a_root_held_through_many_puts_delays_none_of_them() {
+fn a_root_held_through_a_hundred_thousand_puts_delays_none_of_them() {
+    const CLIENTS: usize = 100;
+    const PUTS: usize = 1_000;
     let slowest = |hold: bool| {
         let world = World::new(13, Limits::default());
         world.put("k", "before").expect("a put succeeds");
         let held = hold.then(|| world.node.root());
-        let mut slowest = Duration::ZERO;
-        for i in 0..2_000 {
-            let begun = world.sim.now();
-            world.put("k", &i.to_string()).expect("a put succeeds");
-            slowest = slowest.max(world.sim.now() - begun);
+        let latencies = Arc::new(Mutex::new(Vec::new()));
+        for client in 0..CLIENTS {
+            let (node, latencies) = (world.node.clone(), Arc::clone(&latencies));
+            world.node.env().spawn("client", async move {
+                for i in 0..PUTS {
+                    let begun = node.now();
+                    let key = if client == 0 {
+                        "k".to_owned()
+                    } else {
+                        format!("{client} {i}")
+                    };
+                    put(&node, &key, "v").await.expect("a put succeeds");
+                    let latency = node.now().saturating_since(begun);
+                    latencies.lock().expect("not poisoned").push(latency);
+                }
+            });
+        }
+        while latencies.lock().expect("not poisoned").len() < CLIENTS * PUTS {
+            world.pass(Duration::from_millis(100));
         }
         if let Some(root) = held {
             let range = Range {
@@ -527,7 +549,8 @@ fn a_root_held_through_many_puts_delays_none_of_them() {
             let reply = root.range(&range).expect("the held root can be read");
             assert_eq!(reply.kvs[0].value, "before");
         }
-        slowest
+        let latencies = latencies.lock().expect("not poisoned");
+        latencies.iter().max().copied()
     };
     assert_eq!(slowest(true), slowest(false));
 }
