@@ -312,6 +312,31 @@ fn a_full_queue_refuses_until_it_has_been_written() {
     fixture.fill(&log, 1, 9..10, 900);
 }
 
+/// The engine stops for good when an append is refused, so what was admitted is always taken.
+#[test]
+fn an_admitted_entry_is_taken_although_the_queue_is_full() {
+    let fixture = Fixture::new(22);
+    let (log, _) = fixture.open();
+    fixture.wait(Duration::from_secs(1));
+    let room = log.admit(900).unwrap();
+    let mut index = 0;
+    loop {
+        index += 1;
+        let (done, flush) = callback();
+        drop(flush);
+        let entries = vec![entry(1, index, vec![0; 900])];
+        if log.append(entries, Priority::Ordinary, done) == Err(Refused::Busy) {
+            break;
+        }
+    }
+    let (done, flush) = callback();
+    let entries = vec![entry(1, index, vec![0; 900])];
+    assert_eq!(log.append(entries, Priority::Reserve, done), Ok(()));
+    fixture.run(flush).unwrap();
+    drop(room);
+    assert_eq!(log.durable(), Some(index));
+}
+
 #[test]
 fn a_closed_log_refuses_everything_and_writes_what_waited() {
     let mut fixture = Fixture::new(16);
