@@ -8,7 +8,7 @@
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use synod_env::{Instant, oneshot};
-use synod_state::command::Command;
+use synod_state::command::{Command, LeaseId};
 use synod_state::reply::Outcome;
 
 /// What became of a command.
@@ -133,7 +133,32 @@ impl Inflight {
         }
     }
 
-    /// The engine says that the batch was not appended.
+    /// The engine says that the batch was not appended, but may be if it is proposed again.
+    pub(crate) fn take_back(&mut self, sequence: u64) -> Vec<Proposal> {
+        let Some(flight) = self.0.remove(&sequence) else {
+            return Vec::new();
+        };
+        let waiters = flight.waiters.into_iter();
+        waiters
+            .zip(flight.commands)
+            .filter_map(|(waiter, command)| {
+                let Waiter { deadline, reply } = waiter?;
+                Some(Proposal {
+                    command,
+                    deadline,
+                    reply,
+                })
+            })
+            .collect()
+    }
+
+    /// True if a batch that is not settled makes this lease.
+    pub(crate) fn grants(&self, id: LeaseId) -> bool {
+        let mut commands = self.0.values().flat_map(|flight| &flight.commands);
+        commands.any(|command| matches!(command, Command::LeaseGrant { lease, .. } if *lease == id))
+    }
+
+    /// The engine will not append the batch, or will not say: its waiters learn `failure`.
     pub(crate) fn refused(&mut self, sequence: u64, failure: &Failure) {
         let Some(flight) = self.0.remove(&sequence) else {
             return;

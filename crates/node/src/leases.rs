@@ -52,6 +52,8 @@ struct Lease {
     checkpoint_at_ns: Option<u64>,
     /// A remainder is recorded in the state and must be cleared before a renewal is answered.
     checkpointed: bool,
+    /// A proposal that records one is under way, with the same consequence.
+    recording: bool,
     /// Renewals that have arrived and wait for their quorum round.
     renewing: u32,
     expiring: Option<Vec<oneshot::Sender<()>>>,
@@ -123,6 +125,7 @@ impl LeaseClock {
                 look_at_ns,
                 checkpoint_at_ns,
                 checkpointed,
+                recording: false,
                 renewing: 0,
                 expiring: None,
             },
@@ -143,6 +146,18 @@ impl LeaseClock {
     pub(crate) fn checkpoint_applied(&mut self, id: LeaseId, recorded: bool) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.checkpointed = recorded;
+            if recorded {
+                lease.recording = false;
+            }
+        }
+    }
+
+    /// Proposals that were to record remainders came to nothing.
+    pub(crate) fn checkpoint_failed(&mut self, ids: &[LeaseId]) {
+        for id in ids {
+            if let Some(lease) = self.leases.get_mut(id) {
+                lease.recording = false;
+            }
         }
     }
 
@@ -187,7 +202,7 @@ impl LeaseClock {
             waiting.push(sender);
             return Renewal::Wait(receiver);
         }
-        if lease.checkpointed {
+        if lease.checkpointed || lease.recording {
             return Renewal::ClearCheckpoint;
         }
         lease.since = now;
@@ -220,9 +235,14 @@ impl LeaseClock {
         Some(gap)
     }
 
-    /// Up to `most` leases whose time is over. They count as expiring from here on, until they
+    /// Up to `most` leases whose time is over and that are not `passed_over`. They count as expiring from here on, until they
     /// end or [`LeaseClock::expiry_failed`] says that the proposal came to nothing.
-    pub(crate) fn take_due(&mut self, now: Reading, most: usize) -> Vec<LeaseId> {
+    pub(crate) fn take_due(
+        &mut self,
+        now: Reading,
+        most: usize,
+        passed_over: impl Fn(LeaseId) -> bool,
+    ) -> Vec<LeaseId> {
         let mut expired = Vec::new();
         while expired.len() < most {
             let Some(&(look_at_ns, id)) = self.due.first() else {
@@ -237,7 +257,7 @@ impl LeaseClock {
                 .get(&id)
                 .expect("only known leases are looked at");
             let left = self.left(lease, now);
-            let busy = lease.renewing > 0;
+            let busy = lease.renewing > 0 || (left == Duration::ZERO && passed_over(id));
             let lease = self.leases.get_mut(&id).expect("the lease was just found");
             if left > Duration::ZERO || busy {
                 // At least a millisecond, so that the look at a slow clock does not spin.
@@ -269,6 +289,7 @@ impl LeaseClock {
         &mut self,
         now: Reading,
         most: usize,
+        passed_over: impl Fn(LeaseId) -> bool,
     ) -> Vec<(LeaseId, Duration)> {
         let mut remaining = Vec::new();
         while remaining.len() < most {
@@ -286,8 +307,9 @@ impl LeaseClock {
                 .get_mut(&id)
                 .expect("only known leases are recorded");
             lease.checkpoint_at_ns = Some(next);
-            let lease = &self.leases[&id];
-            if lease.expiring.is_none() {
+            if lease.expiring.is_none() && !passed_over(id) {
+                lease.recording = true;
+                let lease = &self.leases[&id];
                 remaining.push((id, self.left(lease, now)));
             }
         }

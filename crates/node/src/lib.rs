@@ -38,7 +38,7 @@ use synod_env::watch as latest;
 use synod_env::{Env, Instant, Limits, MemberId, oneshot, queue};
 use synod_log::{Engine, Index, Role, Status};
 use synod_state::Root;
-use synod_state::command::{Command, LeaseId, Revision};
+use synod_state::command::{Command, LeaseId};
 use synod_state::reply::Reply;
 
 /// Longest TTL that a lease may ask for, in seconds (etcd's bound).
@@ -258,23 +258,20 @@ impl Node {
         .await
     }
 
-    /// Ends once a compaction to `revision` has removed what it makes unnecessary.
+    /// Ends once everything that applied compactions make unnecessary has been removed.
     ///
     /// # Errors
-    /// `TimedOut` at the deadline: the compaction goes on. `Stopped`.
-    pub async fn compact_finished(
-        &self,
-        revision: Revision,
-        deadline: Instant,
-    ) -> Result<(), Failure> {
+    /// `Unknown` at the deadline or when the member stops: what was compacted stays so, and the
+    /// removal goes on, here or after the next start.
+    pub async fn compact_finished(&self, deadline: Instant) -> Result<(), Failure> {
         loop {
-            let applied = self.shared.roots.applied();
-            let root = self.root();
-            if root.compact_revision() > revision || root.compaction_finished() {
+            let next = Index(self.shared.roots.applied().0 + 1);
+            if self.shared.roots.compaction_finished() {
                 return Ok(());
             }
-            let next = Index(applied.0 + 1);
-            reads::applied(&self.shared.env, &self.shared.roots, next, deadline).await?;
+            reads::applied(&self.shared.env, &self.shared.roots, next, deadline)
+                .await
+                .map_err(|_| Failure::Unknown)?;
         }
     }
 
@@ -325,33 +322,50 @@ impl Node {
         lease: LeaseId,
         deadline: Instant,
     ) -> Result<Option<i64>, Failure> {
+        // From here on the lease does not expire until the renewal has its answer.
+        let mut arrived = Arrived::at(&self.shared, lease);
         loop {
-            // From here to the end of the round, the lease does not expire.
-            let arrived = Arrived::at(&self.shared, lease);
             self.read(Consistency::Linearizable, deadline).await?;
             let now = self.shared.env.clock();
-            let renewal = match self.shared.reigning().as_mut() {
-                Some(reigning) => reigning.leases.renew(now, lease),
-                None => return Err(Failure::NoLeader),
-            };
-            drop(arrived);
+            let renewal = self
+                .shared
+                .reigning()
+                .as_mut()
+                .map(|reigning| reigning.leases.renew(now, lease));
             match renewal {
-                Renewal::Unknown => return Ok(None),
-                Renewal::Renewed(ttl) => return Ok(Some(whole_seconds(ttl))),
-                Renewal::ClearCheckpoint => {
+                None => self.await_reign(deadline).await?,
+                Some(Renewal::Unknown) => return Ok(None),
+                Some(Renewal::Renewed(ttl)) => return Ok(Some(whole_seconds(ttl))),
+                Some(Renewal::ClearCheckpoint) => {
                     let command = Command::LeaseCheckpoint {
                         remaining: vec![(lease, 0)],
                     };
                     self.propose(command, deadline).await?;
                 }
-                Renewal::Wait(outcome) => {
+                Some(Renewal::Wait(outcome)) => {
                     let ended = self.shared.env.deadline(deadline, outcome).await;
                     if ended == Err(synod_env::world::DeadlinePassed) {
                         return Err(Failure::TimedOut);
                     }
                 }
             }
+            // The new one counts before the old one is gone.
+            drop(std::mem::replace(
+                &mut arrived,
+                Arrived::at(&self.shared, lease),
+            ));
         }
+    }
+
+    /// Gives a new leader a moment to have its reign applied.
+    async fn await_reign(&self, deadline: Instant) -> Result<(), Failure> {
+        let now = self.now();
+        if now >= deadline {
+            return Err(Failure::NoLeader);
+        }
+        let next = deadline.min(now + reads::ASK_AGAIN);
+        self.shared.env.sleep_until(next).await;
+        Ok(())
     }
 
     /// A lease's times, and with `keys` what hangs on it; `None` if there is no such lease.
@@ -364,11 +378,18 @@ impl Node {
         keys: bool,
         deadline: Instant,
     ) -> Result<Option<TimeToLive>, Failure> {
-        let root = self.read(Consistency::Linearizable, deadline).await?;
-        let now = self.shared.env.clock();
-        let times = match self.shared.reigning().as_ref() {
-            Some(reigning) => reigning.leases.remaining(now, lease),
-            None => return Err(Failure::NoLeader),
+        let (root, times) = loop {
+            let root = self.read(Consistency::Linearizable, deadline).await?;
+            let now = self.shared.env.clock();
+            let times = self
+                .shared
+                .reigning()
+                .as_ref()
+                .map(|reigning| reigning.leases.remaining(now, lease));
+            match times {
+                Some(times) => break (root, times),
+                None => self.await_reign(deadline).await?,
+            }
         };
         let Some((ttl, left)) = times else {
             return Ok(None);

@@ -19,6 +19,9 @@ use synod_state::reply::Outcome;
 /// How often deadlines, leases and housekeeping are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
+/// How long after a failed snapshot the next one begins at the earliest.
+const SNAPSHOT_AGAIN: Duration = Duration::from_secs(10);
+
 /// Proposals of the member's own that may be unsettled at a time.
 const OWN_MAX: usize = 4;
 
@@ -27,7 +30,7 @@ type Settled = Result<Index, ProposeError>;
 /// Proposals that this member makes by itself.
 enum Own {
     Expire(Vec<LeaseId>),
-    Checkpoint,
+    Checkpoint(Vec<LeaseId>),
 }
 
 /// What the proposer reacts to.
@@ -53,6 +56,15 @@ pub(crate) struct Proposer {
     tick: BoxFuture<'static, ()>,
     waiting: Vec<Proposal>,
     snapshotting: Option<BoxFuture<'static, std::io::Result<Index>>>,
+    /// No snapshot begins before that: the last one failed.
+    snapshot_not_before: Instant,
+    /// The engine had no place for a batch: nothing is proposed until another batch settles or
+    /// time passes.
+    held: bool,
+    /// A batch came to nothing: compaction waits for time to pass.
+    compaction_held: bool,
+    /// The batch that is to begin this member's reign, while it is under way.
+    reign_flight: Option<u64>,
 }
 
 /// Who leads, without the figures that change with each entry.
@@ -97,10 +109,14 @@ impl Proposer {
             tick,
             waiting: Vec::new(),
             snapshotting: None,
+            snapshot_not_before: Instant::ZERO,
+            held: false,
+            compaction_held: false,
+            reign_flight: None,
         }
     }
 
-    /// Runs until the engine has failed or every handle of the member is gone.
+    /// Runs until the engine has failed or ended.
     pub(crate) async fn run(mut self) {
         self.leadership_changed();
         loop {
@@ -160,7 +176,11 @@ impl Proposer {
                 self.snapshotting = None;
                 match result {
                     Ok(index) => tracing::info!(%index, "snapshot written"),
-                    Err(error) => tracing::warn!(%error, "failed to write a snapshot"),
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to write a snapshot; it is tried again");
+                        self.shared.snapshot_failed();
+                        self.snapshot_not_before = self.shared.env.now() + SNAPSHOT_AGAIN;
+                    }
                 }
             }
             if self.may_propose() {
@@ -181,7 +201,8 @@ impl Proposer {
     }
 
     fn may_propose(&self) -> bool {
-        self.leads.is_some()
+        !self.held
+            && self.leads.is_some()
             && self.flights.len() < self.limits().batches_inflight_max
             && self
                 .shared
@@ -205,14 +226,25 @@ impl Proposer {
         *self.shared.reigning() = None;
         if let Some(epoch) = leads {
             tracing::info!(%epoch, "leading");
-            let root = self.shared.roots.latest();
-            let mut commands = vec![Command::Reign { reign: epoch.0 }];
-            let bytes = self.limits().state_bytes_max;
-            if root.quota_bytes() != bytes {
-                commands.push(Command::SetQuota { bytes });
-            }
-            self.propose(epoch.0, root.time_ms(), commands, Vec::new());
+            self.propose_reign(epoch);
         }
+    }
+
+    /// Proposes this member's reign, and with it whatever of the configuration the state is to
+    /// know.
+    fn propose_reign(&mut self, epoch: Epoch) {
+        let root = self.shared.roots.latest();
+        let mut commands = vec![Command::Reign { reign: epoch.0 }];
+        let bytes = self.limits().state_bytes_max;
+        if root.quota_bytes() != bytes {
+            commands.push(Command::SetQuota { bytes });
+        }
+        let events = u64::try_from(self.limits().compaction_batch_max).unwrap_or(u64::MAX);
+        if root.compaction_step() != events {
+            commands.push(Command::SetCompactionStep { events });
+        }
+        self.propose(epoch.0, root.time_ms(), commands, Vec::new());
+        self.reign_flight = Some(self.sequence);
     }
 
     /// Proposes what waits, as one batch; what does not fit waits on.
@@ -230,6 +262,7 @@ impl Proposer {
         let mut commands = Vec::with_capacity(self.waiting.len());
         let mut waiters = Vec::with_capacity(self.waiting.len());
         let mut bytes = 0;
+        let mut vital = false;
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
         for proposal in waiting.by_ref() {
             if proposal.deadline <= now {
@@ -240,12 +273,15 @@ impl Proposer {
                 continue;
             }
             let size = proposal.command.encoded_len();
-            if !commands.is_empty() && (bytes + size > bytes_max || commands.len() == commands_max)
-            {
+            // What leads out of trouble goes alone: others must not take its reserve from it.
+            let also_vital = leads_out_of_trouble(std::slice::from_ref(&proposal.command));
+            let is_full = bytes + size > bytes_max || commands.len() == commands_max;
+            if !commands.is_empty() && (is_full || vital != also_vital) {
                 self.waiting.push(proposal);
                 break;
             }
             bytes += size;
+            vital = also_vital;
             commands.push(proposal.command);
             waiters.push((proposal.deadline, proposal.reply));
         }
@@ -286,11 +322,7 @@ impl Proposer {
             commands,
         };
         let encoded = batch.encode();
-        let proposed = if leads_out_of_trouble(&batch.commands) {
-            self.engine.propose_reserved(encoded)
-        } else {
-            self.engine.propose(encoded)
-        };
+        let vital = leads_out_of_trouble(&batch.commands);
         // Commands of the member's own that nobody waits for have a waiter that is gone.
         while waiters.len() < batch.commands.len() {
             waiters.push((Instant::NEVER, oneshot::channel().0));
@@ -298,6 +330,11 @@ impl Proposer {
         self.shared
             .inflight()
             .insert(sequence, reign, batch.commands, waiters);
+        let proposed = if vital {
+            self.engine.propose_reserved(encoded)
+        } else {
+            self.engine.propose(encoded)
+        };
         self.flights.push((sequence, proposed));
     }
 
@@ -317,14 +354,27 @@ impl Proposer {
     }
 
     fn settled(&mut self, sequence: u64, result: Settled) {
+        let began_reign = self.reign_flight == Some(sequence);
+        if began_reign {
+            self.reign_flight = None;
+        }
+        self.held = result == Err(ProposeError::Busy);
+        self.compaction_held |= result.is_err();
         let failure = match result {
             // The machine has answered the waiters already, or found the batch void.
             Ok(_) => return,
-            Err(ProposeError::NotLeader(_) | ProposeError::NoQuorum) => Failure::NoLeader,
+            Err(ProposeError::Busy) if !began_reign => {
+                let mut again = self.shared.inflight().take_back(sequence);
+                again.append(&mut self.waiting);
+                self.waiting = again;
+                return;
+            }
             Err(ProposeError::Busy) => Failure::TooManyRequests,
+            Err(ProposeError::NotLeader(_) | ProposeError::NoQuorum) => Failure::NoLeader,
             Err(ProposeError::NoSpace) => Failure::NoSpace,
             // It may still be applied: the waiters learn it then, or at their deadline.
-            Err(ProposeError::Unknown | ProposeError::Stopped) => return,
+            Err(ProposeError::Unknown) => return,
+            Err(ProposeError::Stopped) => Failure::Unknown,
         };
         self.shared.inflight().refused(sequence, &failure);
     }
@@ -339,7 +389,13 @@ impl Proposer {
                     }
                 }
             }
-            Own::Checkpoint => {}
+            Own::Checkpoint(leases) => {
+                if outcome.is_none()
+                    && let Some(reigning) = self.shared.reigning().as_mut()
+                {
+                    reigning.leases.checkpoint_failed(&leases);
+                }
+            }
         }
     }
 
@@ -348,32 +404,40 @@ impl Proposer {
         let now = self.shared.env.now();
         self.shared.inflight().expire(now);
         self.refuse_overdue(now);
+        (self.held, self.compaction_held) = (false, false);
+        if let (Some(epoch), None) = (self.leads, self.reign_flight)
+            && self.shared.reigning().is_none()
+        {
+            // It was refused, for example because the disk is full.
+            self.propose_reign(epoch);
+        }
         self.tick_leases();
         self.start_snapshot();
     }
 
-    /// While nothing can be proposed, waiting commands end at their deadlines.
+    /// While nothing can be proposed, waiting commands end at their deadlines; when the member
+    /// stops, at once. Up to as many as the queue holds wait here meanwhile.
     fn refuse_overdue(&mut self, now: Instant) {
-        if self.may_propose() {
+        let stopping = self.shared.is_stopping();
+        if self.may_propose() && !stopping {
             return;
         }
-        let failure = if self.leads.is_some() {
-            Failure::TimedOut
-        } else {
-            Failure::NoLeader
+        let failure = match (stopping, self.leads) {
+            (true, _) => Failure::Stopped,
+            (false, Some(_)) => Failure::TimedOut,
+            (false, None) => Failure::NoLeader,
         };
         let room = self
             .limits()
             .proposals_waiting_max
             .saturating_sub(self.waiting.len());
         self.queue.drain(&mut self.waiting, room);
-        let (overdue, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|proposal| proposal.deadline <= now);
-        self.waiting = waiting;
-        let overdue: Vec<Proposal> = overdue;
-        for proposal in overdue {
-            proposal.answer(Answer::Failed(failure.clone()));
+        for proposal in std::mem::take(&mut self.waiting) {
+            if stopping || proposal.deadline <= now {
+                proposal.answer(Answer::Failed(failure.clone()));
+            } else {
+                self.waiting.push(proposal);
+            }
         }
     }
 
@@ -393,9 +457,15 @@ impl Proposer {
                 // The log stalls. What is due stays due.
                 return;
             }
+            // A lease that is granted anew by a batch under way is not the one that is due.
+            let inflight = self.shared.inflight();
             (
-                reigning.leases.take_due(now, most),
-                reigning.leases.take_checkpoints(now, most),
+                reigning
+                    .leases
+                    .take_due(now, most, |id| inflight.grants(id)),
+                reigning
+                    .leases
+                    .take_checkpoints(now, most, |id| inflight.grants(id)),
             )
         };
         if !expired.is_empty() {
@@ -405,6 +475,7 @@ impl Proposer {
             self.propose_own(Own::Expire(expired), command);
         }
         if !checkpoints.is_empty() {
+            let leases = checkpoints.iter().map(|(id, _)| *id).collect();
             let remaining = checkpoints
                 .into_iter()
                 .map(|(id, left)| {
@@ -415,13 +486,14 @@ impl Proposer {
                 })
                 .collect();
             let command = Command::LeaseCheckpoint { remaining };
-            self.propose_own(Own::Checkpoint, command);
+            self.propose_own(Own::Checkpoint(leases), command);
         }
     }
 
     /// A compaction goes on with each batch; when none comes, with an empty one.
     fn compact_on(&mut self) {
-        if !self.flights.is_empty() || self.shared.roots.compaction_finished() {
+        let idle = self.flights.is_empty() && self.may_propose() && !self.shared.is_stopping();
+        if !idle || self.compaction_held || self.shared.roots.compaction_finished() {
             return;
         }
         if let Some((reign, time_ms)) = self.reign() {
@@ -431,7 +503,7 @@ impl Proposer {
 
     /// Begins a snapshot when the log since the last one outweighs the state.
     fn start_snapshot(&mut self) {
-        if self.snapshotting.is_some() {
+        if self.snapshotting.is_some() || self.shared.env.now() < self.snapshot_not_before {
             return;
         }
         let state_bytes = self.shared.roots.latest().bytes();
@@ -444,8 +516,11 @@ impl Proposer {
 
 /// Small, and needed when the disk is full: it may use the space that is held back then.
 fn leads_out_of_trouble(commands: &[Command]) -> bool {
-    commands.iter().all(|command| match command {
-        Command::Reign { .. } | Command::SetQuota { .. } | Command::Compact { .. } => true,
+    let vital = |command: &Command| match command {
+        Command::Reign { .. }
+        | Command::SetQuota { .. }
+        | Command::SetCompactionStep { .. }
+        | Command::Compact { .. } => true,
         Command::Put(_)
         | Command::DeleteRange(_)
         | Command::Txn(_)
@@ -453,7 +528,7 @@ fn leads_out_of_trouble(commands: &[Command]) -> bool {
         | Command::LeaseRevoke { .. }
         | Command::LeaseExpire { .. }
         | Command::LeaseCheckpoint { .. }
-        | Command::SetCompactionStep { .. }
         | Command::SetLevel { .. } => false,
-    })
+    };
+    !commands.is_empty() && commands.iter().all(vital)
 }

@@ -22,8 +22,8 @@ pub enum Consistency {
     Serializable,
 }
 
-/// How long a read waits before it asks again whether there is a leader.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a request waits before it asks again whether there is a leader.
+pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A root for a linearizable read that begins now. Without a leader it waits for one.
 pub(crate) async fn linearizable(

@@ -9,6 +9,9 @@ use synod_env::oneshot;
 use synod_log::Index;
 use synod_state::Root;
 
+/// Fewer waiting readers than this are never looked through.
+const SWEEP_MIN: usize = 1_024;
+
 /// The latest root, and who waits for a later one.
 #[derive(Debug)]
 pub(crate) struct Roots(Mutex<Inner>);
@@ -19,6 +22,8 @@ struct Inner {
     applied: Index,
     waiting: BTreeMap<(Index, u64), oneshot::Sender<Root>>,
     tickets: u64,
+    /// At so many waiting readers, those that gave up are removed.
+    sweep_at: usize,
     stopped: bool,
 }
 
@@ -31,6 +36,7 @@ impl Roots {
             applied,
             waiting: BTreeMap::new(),
             tickets: 0,
+            sweep_at: SWEEP_MIN,
             stopped: false,
         }))
     }
@@ -66,6 +72,11 @@ impl Roots {
         }
         let (sender, receiver) = oneshot::channel();
         if !inner.stopped {
+            if inner.waiting.len() >= inner.sweep_at {
+                // Readers that gave up keep no place.
+                inner.waiting.retain(|_, reader| !reader.is_abandoned());
+                inner.sweep_at = SWEEP_MIN.max(2 * inner.waiting.len());
+            }
             inner.tickets += 1;
             let ticket = inner.tickets;
             inner.waiting.insert((index, ticket), sender);

@@ -12,11 +12,12 @@ use synod_env::{Env, MemberId, Reading, queue};
 use synod_log::Index;
 use synod_storage::identity::Identity;
 
-/// Tells up to which index the log is durable on a quorum.
+/// Tells up to which index this member's log is durable, which is a quorum's word as long as it is
+/// the only member.
 pub(crate) type Durable = Box<dyn Fn() -> Index + Send + Sync>;
 
-/// One member's shared parts. Each lock is held for a moment, never across a wait, and no two at
-/// the same time.
+/// One member's shared parts. Each lock is held for a moment, never across a wait. The batches in
+/// flight may be locked while the reign is, never the other way round; no other two at a time.
 pub(crate) struct Shared {
     pub(crate) env: Env,
     pub(crate) config: Config,
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     inflight: Mutex<Inflight>,
     reigning: Mutex<Option<Reigning>>,
     log_bytes: AtomicU64,
+    /// Of those, what the last snapshot that began is to cover.
+    snapshot_covers: AtomicU64,
     stopping: AtomicBool,
     stop_reason: Mutex<Option<String>>,
 }
@@ -76,6 +79,7 @@ impl Shared {
             inflight: Mutex::new(Inflight::default()),
             reigning: Mutex::new(None),
             log_bytes: AtomicU64::new(0),
+            snapshot_covers: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             stop_reason: Mutex::new(None),
         }
@@ -100,7 +104,14 @@ impl Shared {
     }
 
     pub(crate) fn snapshot_began(&self) {
-        self.log_bytes.store(0, Ordering::Relaxed);
+        let covered = self.log_bytes.swap(0, Ordering::Relaxed);
+        self.snapshot_covers.store(covered, Ordering::Relaxed);
+    }
+
+    /// The snapshot that began came to nothing: what it was to cover counts again.
+    pub(crate) fn snapshot_failed(&self) {
+        let covered = self.snapshot_covers.swap(0, Ordering::Relaxed);
+        self.log_bytes.fetch_add(covered, Ordering::Relaxed);
     }
 
     pub(crate) fn begin_stop(&self) {

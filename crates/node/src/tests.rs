@@ -480,9 +480,54 @@ fn compaction_goes_on_without_other_traffic() {
         .run(world.node.propose(compact, soon(&world.node)))
         .expect("compacted");
     world
-        .run(world.node.compact_finished(5_000, soon(&world.node)))
+        .run(world.node.compact_finished(soon(&world.node)))
         .expect("it ends before the deadline");
     assert_eq!(world.node.root().version_count(), 2);
+}
+
+/// The steps of a compaction are refused at once then. The member must neither spin on them nor
+/// stop answering, and go on when there is room.
+#[test]
+fn a_compaction_on_a_full_disk_waits_for_room_while_the_member_answers() {
+    let limits = Limits {
+        log_segment_bytes: 64 << 10,
+        batch_bytes_max: 4 << 10,
+        request_bytes_max: 8 << 10,
+        compaction_batch_max: 10,
+        ..Limits::default()
+    };
+    let world = World::new(14, limits);
+    for i in 0..2_000 {
+        let sent = world.put("k", &i.to_string());
+        sent.expect("a put succeeds");
+    }
+    world.sim.nemesis().set_disk_capacity(MEMBER, 1);
+    while world.put("big", &"x".repeat(4_000)).is_ok() {}
+    let compact = Command::Compact { revision: 2_000 };
+    let compacted = world.run(world.node.propose(compact, soon(&world.node)));
+    compacted.expect("the reserve is for this");
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.get("k").as_deref(), Some("1999"));
+    assert_eq!(world.put("k", "no room"), Err(Failure::NoSpace));
+    world.sim.nemesis().set_disk_capacity(MEMBER, u64::MAX);
+    let finished = world.run(world.node.compact_finished(soon(&world.node)));
+    finished.expect("it goes on when there is room");
+}
+
+/// The engine holds fewer bytes than these clients send at once: they wait, and none is refused.
+#[test]
+fn large_values_from_many_clients_wait_for_their_turn() {
+    let world = World::new(15, Limits::default());
+    let done = Arc::new(Mutex::new(Vec::new()));
+    for client in 0..12 {
+        let (node, done) = (world.node.clone(), Arc::clone(&done));
+        world.node.env().spawn("client", async move {
+            let result = put(&node, &format!("{client}"), &"v".repeat(1_400_000)).await;
+            done.lock().expect("not poisoned").push(result.err());
+        });
+    }
+    world.pass(Duration::from_secs(5));
+    assert_eq!(*done.lock().expect("not poisoned"), vec![None; 12]);
 }
 
 /// Ten thousand watchers are records: neither they nor what they are told starts a task.

@@ -92,7 +92,7 @@ impl Server {
         let Body::Nothing = body else { mismatch(&body) };
         if physical {
             self.node
-                .compact_finished(compacted, call.patience())
+                .compact_finished(call.patience())
                 .await
                 .map_err(|failure| call.status(&failure))?;
         }

@@ -112,6 +112,12 @@ impl Root {
         self.scalars.compaction_next.is_none()
     }
 
+    /// How many events compaction looks at with each batch.
+    #[must_use]
+    pub fn compaction_step(&self) -> u64 {
+        self.scalars.compaction_step
+    }
+
     /// Service time in milliseconds: that of the last applied batch.
     #[must_use]
     pub fn time_ms(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::index::{Address, Index, Keys};
 use super::{CancelReason, NO_WATCH, WatchCreate, WatchEvent, WatchMessage};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use synod_env::Limits;
@@ -25,6 +25,8 @@ pub(super) struct Inner {
     next_stream: u64,
     index: Index,
     watchers: usize,
+    /// Streams that wait for a progress report.
+    reports_wanted: BTreeSet<u64>,
     stopped: bool,
 }
 
@@ -89,6 +91,7 @@ impl Hub {
                 next_stream: 0,
                 index: Index::default(),
                 watchers: 0,
+                reports_wanted: BTreeSet::new(),
                 stopped: false,
             }),
             limits,
@@ -209,6 +212,10 @@ impl Hub {
         let published = inner.published;
         let mut wakers = Vec::new();
         for outlet in inner.streams.values_mut() {
+            if !outlet.outbox.is_empty() {
+                // Whoever does not read is not told that there is nothing to read.
+                continue;
+            }
             for (watch_id, watcher) in &mut outlet.watchers {
                 let due = watcher.progress_notify && watcher.has_reached(published);
                 if due && std::mem::replace(&mut watcher.quiet, true) {
@@ -296,9 +303,14 @@ impl Inner {
     /// Answers asked-for progress on every stream whose watchers are all synced.
     fn report_progress(&mut self, wakers: &mut Vec<Waker>) {
         let published = self.published;
-        for outlet in self.streams.values_mut() {
+        for stream in std::mem::take(&mut self.reports_wanted) {
+            let Some(outlet) = self.streams.get_mut(&stream) else {
+                continue;
+            };
             if outlet.report_progress(published) {
                 wakers.extend(outlet.waker.take());
+            } else if outlet.progress_wanted {
+                self.reports_wanted.insert(stream);
             }
         }
     }
@@ -403,7 +415,9 @@ impl Inner {
         let published = self.published;
         let outlet = self.outlet(stream);
         outlet.progress_wanted = true;
-        outlet.report_progress(published);
+        if !outlet.report_progress(published) {
+            self.reports_wanted.insert(stream);
+        }
     }
 
     /// Records that a replaying watcher has been told everything before `next`, from a root of

@@ -7,7 +7,10 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use synod_state::Compacted;
+use synod_env::Limits;
+use synod_state::command::Revision;
+use synod_state::reply::Event;
+use synod_state::{Compacted, Record, Root};
 
 /// Replays done in one poll before the reading task lets others run.
 const REPLAYS_PER_POLL: usize = 8;
@@ -101,8 +104,7 @@ impl WatchStream {
         let WatchRequester { hub, roots, stream } = &self.requester;
         let root = roots.latest();
         let seen = root.revision();
-        let replayed = root.events(watcher.next, hub.limits().watch_replay_revisions_max);
-        let history = match replayed {
+        let history = match stretch(&root, watcher.next, hub.limits()) {
             Ok(history) => history,
             Err(Compacted(revision)) => {
                 let reason = CancelReason::Compacted(revision);
@@ -213,4 +215,22 @@ impl WatchRequester {
             waker.wake();
         }
     }
+}
+
+/// The changes from revision `from` on, as many as one message should hold; all of each revision.
+fn stretch(root: &Root, from: Revision, limits: &Limits) -> Result<Vec<Event>, Compacted> {
+    let (mut revisions, mut bytes, mut last) = (0, 0, None);
+    let history = root.history(from)?.take_while(|record| {
+        if last != Some(record.mod_revision()) {
+            last = Some(record.mod_revision());
+            revisions += 1;
+            let is_full = bytes >= limits.watch_response_bytes_max;
+            if revisions > limits.watch_replay_revisions_max.max(1) || is_full {
+                return false;
+            }
+        }
+        bytes += record.bytes().len();
+        true
+    });
+    Ok(history.map(Record::event).collect())
 }
