@@ -20,6 +20,7 @@ use synod_node::{Node, Opened};
 use synod_storage::{Founding, Identity};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use workers::Workers;
 
 /// How long a start may take from having the log to having a leader.
@@ -86,13 +87,16 @@ async fn serve(
     workers: Vec<Handle>,
     begun: std::time::Instant,
 ) -> Result<(), Failure> {
+    // From here on a signal to stop is heard, whenever it comes.
+    let signals = Signals::listen()
+        .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     // The port comes first: if it is taken, the data directory is not touched.
     let (listeners, urls) = listen(config).await?;
     let options = HostOptions {
         stop_within: STOP_WITHIN,
     };
     let host = Host::new(&config.data_dir, options).map_err(|error| causes::host(&error))?;
-    let served = member(config, &host, workers, listeners, &urls, begun).await;
+    let served = member(config, &host, workers, signals, listeners, &urls, begun).await;
     let stopped = tokio::task::spawn_blocking(move || host.shutdown()).await;
     if let Ok(Err(still_running)) = stopped {
         tracing::warn!("{still_running}; they end with the process");
@@ -122,6 +126,7 @@ async fn member(
     config: &Config,
     host: &Host,
     workers: Vec<Handle>,
+    signals: Signals,
     listeners: Vec<TcpListener>,
     urls: &[HttpUrl],
     begun: std::time::Instant,
@@ -161,7 +166,7 @@ async fn member(
         let (ending, ended) = oneshot::channel();
         let until = async {
             // The receiver waits below, after the server has drained.
-            drop(ending.send(end(&node, host).await));
+            drop(ending.send(end(&node, host, signals).await));
         };
         let cut = synod_server::serve(node.clone(), listeners, server, until).await;
         if cut > 0 {
@@ -353,24 +358,27 @@ enum End {
     Failed(String),
 }
 
+/// The signals that ask the process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
 /// Ends when the process is asked to stop, or the member cannot go on.
-async fn end(node: &Node, host: &Host) -> End {
-    use tokio::signal::unix::{SignalKind, signal};
-    let arrival = |kind: SignalKind| {
-        let stream = signal(kind);
-        async move {
-            match stream {
-                Ok(mut stream) => {
-                    stream.recv().await;
-                }
-                Err(_) => std::future::pending().await,
-            }
-        }
-    };
+async fn end(node: &Node, host: &Host, mut signals: Signals) -> End {
     let state = host.state();
     tokio::select! {
-        () = arrival(SignalKind::terminate()) => End::Asked("SIGTERM"),
-        () = arrival(SignalKind::interrupt()) => End::Asked("SIGINT"),
+        _ = signals.terminate.recv() => End::Asked("SIGTERM"),
+        _ = signals.interrupt.recv() => End::Asked("SIGINT"),
         reason = node.failed() => End::Failed(reason),
         reason = host_failed(state) => End::Failed(reason),
     }
