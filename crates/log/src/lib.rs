@@ -5,6 +5,7 @@
 //! here, in a file, on the wire or in the API.
 
 use bytes::Bytes;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -175,4 +176,52 @@ pub trait Machine: Send + 'static {
     /// engine's own part (its place in the log and its membership), kept beside the state and
     /// given back at the next start. Ends when the snapshot is durable.
     fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>>;
+
+    /// The newest durable snapshot, to be sent to a member that lags behind the log. What it
+    /// holds stays readable while the reader is kept, whatever newer snapshots are written.
+    /// `None` if there is no snapshot.
+    fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>>;
+
+    /// Begins to receive another member's snapshot, aside: the state in use does not change, and
+    /// nothing that is durable is replaced before [`SnapshotReceiver::finish`].
+    fn incoming(&mut self, at: Index, position: Bytes) -> Box<dyn SnapshotReceiver>;
+
+    /// Puts a received snapshot in the place of the state, in one step. What this member had
+    /// under way and the snapshot may cover has an unknown outcome from then on.
+    fn install(&mut self, received: Box<dyn ReceivedSnapshot>);
+}
+
+/// Reads a durable snapshot part by part, so that the sender's pace is the receiver's.
+pub trait SnapshotReader: Send + 'static {
+    /// The last entry that the snapshot covers.
+    fn at(&self) -> Index;
+
+    /// The engine's own part, as [`Machine::snapshot`] got it.
+    fn position(&self) -> Bytes;
+
+    /// The next part, in order; `None` after the last. A part is opaque to the engine and at
+    /// most a few megabytes long.
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Bytes>>>;
+}
+
+/// Takes a snapshot part by part. Dropped before its end, it leaves nothing behind.
+pub trait SnapshotReceiver: Send + 'static {
+    /// Takes the next part. Ends when the receiver is ready for another.
+    ///
+    /// # Errors
+    /// `InvalidData` for a part that no sender would send; what the disk says.
+    fn part(&mut self, part: Bytes) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Checks that nothing is missing, makes the snapshot durable as this member's newest, and
+    /// loads it.
+    ///
+    /// # Errors
+    /// As [`SnapshotReceiver::part`].
+    fn finish(self: Box<Self>) -> BoxFuture<'static, io::Result<Box<dyn ReceivedSnapshot>>>;
+}
+
+/// A state that was received and is not yet in use. Its content is the machine's business.
+pub trait ReceivedSnapshot: Any + Send + 'static {
+    /// The last entry it covers.
+    fn at(&self) -> Index;
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_env::{BoxFuture, oneshot};
-use synod_log::{Entry, Index, Machine};
+use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_state::command::Batch;
 use synod_state::reply::Event;
 use synod_state::{LeaseChange, Root, State};
@@ -157,5 +157,17 @@ impl Machine for Replica {
     fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {
         self.shared.snapshot_began();
         (self.snapshots)(at, position, self.state.root())
+    }
+
+    fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
+        unreachable!("the only member sends its snapshot to nobody")
+    }
+
+    fn incoming(&mut self, _at: Index, _position: Bytes) -> Box<dyn SnapshotReceiver> {
+        unreachable!("the only member receives no snapshot")
+    }
+
+    fn install(&mut self, _received: Box<dyn ReceivedSnapshot>) {
+        unreachable!("the only member receives no snapshot")
     }
 }

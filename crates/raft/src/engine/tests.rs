@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synod_env::sim::{DiskLatency, DiskOp, Options, Sim, Stuck, What};
 use synod_env::{BoxFuture, Env, Limits, MemberId};
-use synod_log::{BarrierError, Engine, Entry, Epoch, Index, Machine, ProposeError, Role, Status};
+use synod_log::{
+    BarrierError, Engine, Entry, Epoch, Index, Machine, ProposeError, ReceivedSnapshot, Role,
+    SnapshotReader, SnapshotReceiver, Status,
+};
 use synod_storage::Log;
 
 const ONE: MemberId = MemberId(1);
@@ -65,6 +68,18 @@ impl Machine for Recorder {
             book.snapshot = Some((position, content));
             Ok(())
         })
+    }
+
+    fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
+        unreachable!("the only member sends its snapshot to nobody")
+    }
+
+    fn incoming(&mut self, _at: Index, _position: Bytes) -> Box<dyn SnapshotReceiver> {
+        unreachable!("the only member receives no snapshot")
+    }
+
+    fn install(&mut self, _received: Box<dyn ReceivedSnapshot>) {
+        unreachable!("the only member receives no snapshot")
     }
 }
 

@@ -1,0 +1,1 @@
+//! The hostile world: whole members and clients on virtual time, with every fault that has a name.
