@@ -193,6 +193,12 @@ impl Image {
         names.into_iter().collect()
     }
 
+    /// All files by path, with their lengths.
+    pub(super) fn files(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        let files = self.volatile.files.iter();
+        files.map(|(path, inode)| (path.clone(), self.len(*inode)))
+    }
+
     pub(super) fn make_dir(&mut self, dir: &str) {
         if self.has_dir(dir) {
             return;

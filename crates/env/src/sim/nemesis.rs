@@ -2,6 +2,7 @@
 
 use super::clock::ClockRates;
 use super::disk::{DiskCounters, DiskLatency, DiskOp};
+use super::image::Image;
 use super::kernel::{Kernel, State, nanos};
 use super::net::LinkModel;
 use super::trace::What;
@@ -81,6 +82,21 @@ impl Nemesis {
     /// The member's tasks run on.
     pub fn resume(&self, member: MemberId) {
         self.machine(member, State::resume);
+    }
+
+    /// The machine loses power and its disk, and gets an empty one.
+    pub fn reformat(&self, member: MemberId) {
+        self.machine(member, |state, index| {
+            state.crash(index);
+            state.members[index].disk.image = Image::new();
+            state.record(Some(index), What::DiskChanged);
+        });
+    }
+
+    /// True time since the start of the world, which no member can see.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.lock().now_ns)
     }
 
     /// True while an incarnation of the member exists, paused or not.
@@ -209,6 +225,14 @@ impl Nemesis {
             let now_ns = state.now_ns;
             let image = &mut state.members[index].disk.image;
             image.flip(path, offset, mask, now_ns)
+        })
+    }
+
+    /// The files of the disk, in order of their paths, with their lengths in bytes.
+    #[must_use]
+    pub fn files(&self, member: MemberId) -> Vec<(String, u64)> {
+        self.machine(member, |state, index| {
+            state.members[index].disk.image.files().collect()
         })
     }
 

@@ -549,3 +549,21 @@ fn a_sleep_until_the_end_of_time_never_ends() {
     let stuck = sim.block_on(env.sleep_until(Instant::NEVER)).unwrap_err();
     assert!(matches!(stuck, Stuck::Deadlock { .. }), "{stuck:?}");
 }
+
+#[test]
+fn a_reformatted_machine_has_an_empty_disk() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let made = sim.block_on(async {
+        let disk = env.disk();
+        let file = disk.open("f", Open::Create).await?;
+        file.write_at(0, "abc".into()).await?;
+        file.sync().await?;
+        disk.sync_dir("").await
+    });
+    made.expect("it ends").expect("the disk works");
+    assert_eq!(sim.nemesis().files(ONE), [("f".to_owned(), 3)]);
+    sim.nemesis().reformat(ONE);
+    assert!(!sim.nemesis().is_up(ONE));
+    assert_eq!(sim.nemesis().files(ONE), []);
+}
