@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use synod_env::{Reading, oneshot};
+use synod_env::{Bug, Reading, oneshot, planted};
 use synod_state::command::LeaseId;
 
 /// A gap between two ticks beyond which the member counts itself as stalled.
@@ -197,7 +197,9 @@ impl LeaseClock {
         let Some(lease) = self.leases.get_mut(&id) else {
             return Renewal::Unknown;
         };
-        if let Some(waiting) = &mut lease.expiring {
+        if let Some(waiting) = &mut lease.expiring
+            && !planted(Bug::RenewDuringExpiry)
+        {
             let (sender, receiver) = oneshot::channel();
             waiting.push(sender);
             return Renewal::Wait(receiver);

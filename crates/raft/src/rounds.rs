@@ -1,7 +1,7 @@
 //! One round of work for all callers that wait when it begins.
 
 use std::future::Future;
-use synod_env::{Env, oneshot, queue};
+use synod_env::{Bug, Env, oneshot, planted, queue};
 
 /// Callers that may wait to be taken into a round; the next one waits to be let in.
 const WAITING_MAX: usize = 1_024;
@@ -31,6 +31,9 @@ impl<T: Clone + Send + 'static> Rounds<T> {
                     continue;
                 }
                 let outcome = round().await;
+                if planted(Bug::ReuseReadBarrier) {
+                    receiver.drain(&mut waiting, WAITING_MAX);
+                }
                 for caller in waiting.drain(..) {
                     // Callers may leave while their round runs.
                     drop(caller.send(outcome.clone()));

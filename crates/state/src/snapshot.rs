@@ -19,6 +19,7 @@ use crate::tables::{ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::{Layout, Subtree, Tree};
 use bytes::Bytes;
 use std::fmt;
+use synod_env::{Bug, planted};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The only format of headers so far.
@@ -417,7 +418,7 @@ impl State {
         let events = moments.into_iter().map(|(_, _, record)| record).collect();
         let leases = Tree::<ByLease>::from_sorted(leases);
         let attached = attached(&records, &leases)?;
-        let root = Root {
+        let mut root = Root {
             versions: Tree::from_sorted(records),
             events: Tree::from_sorted(events),
             attached: Tree::from_sorted(attached),
@@ -434,6 +435,11 @@ impl State {
                 expected: hash,
                 found: root.hash(),
             });
+        }
+        if planted(Bug::RevisionGoesBack) {
+            let live = root.versions.iter().filter(|record| !record.is_tombstone());
+            let newest = live.map(Record::mod_revision).max();
+            root.scalars.revision = newest.unwrap_or(1).max(root.scalars.compact_revision);
         }
         Ok(Self::with_root(root, highest_level))
     }

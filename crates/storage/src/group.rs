@@ -7,6 +7,7 @@
 
 use crate::record::{Bad, Framed};
 use bytes::{Buf, BufMut};
+use synod_env::{Bug, planted};
 
 /// The alignment of groups, in bytes.
 pub(crate) const SECTOR: u32 = 512;
@@ -135,7 +136,14 @@ impl GroupHeader {
     /// Finds out what stands at `place` of a segment used with `salt` whose file has
     /// `segment_bytes` bytes.
     pub(crate) fn find(bytes: &[u8], salt: u64, place: Place, segment_bytes: u32) -> FoundHeader {
-        let ours = |header: &Self| header.salt == salt && header.place == place;
+        let ours = |header: &Self| {
+            let place_matches = if planted(Bug::RecycledRecordAccepted) {
+                header.place.offset == place.offset
+            } else {
+                header.place == place
+            };
+            header.salt == salt && place_matches
+        };
         match Self::decode(bytes) {
             Some(header) if ours(&header) => {
                 let Self {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_env::disk::Open;
-use synod_env::{Disk, Env, File};
+use synod_env::{Bug, Disk, Env, File, planted};
 
 /// The directory of the log.
 pub(crate) const LOG_DIR: &str = "log";
@@ -53,7 +53,11 @@ impl fmt::Debug for Segment {
 impl Segment {
     fn new(number: u64, salt: u64, bytes: u32, file: Arc<dyn File>) -> Self {
         let salted = crc32c::crc32c(&salt.to_le_bytes());
-        let seed = crc32c::crc32c_append(salted, &number.to_le_bytes());
+        let seed = if planted(Bug::RecycledRecordAccepted) {
+            salted
+        } else {
+            crc32c::crc32c_append(salted, &number.to_le_bytes())
+        };
         Self {
             number,
             salt,
@@ -272,7 +276,11 @@ async fn finish(
     let io = |doing| StorageError::io(disk.describe(temporary), doing);
     let header = Header {
         number,
-        salt: env.random(),
+        salt: if planted(Bug::RecycledRecordAccepted) {
+            1
+        } else {
+            env.random()
+        },
         bytes,
     };
     file.write_at(0, header.encode())

@@ -8,13 +8,13 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use synod_env::BoxFuture;
+use synod_env::{BoxFuture, Bug, planted};
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut idle = IdleTimer::default();
     while let Some(write) = poll_fn(|cx| poll_next(&shared, &mut idle, cx)).await {
-        match write_through(&write).await {
-            Ok(()) => complete(&shared),
+        match write_through(&shared, &write).await {
+            Ok(()) => {}
             Err(error) => {
                 let path = write.segment.path();
                 let reason = format!("write {}: {error}", shared.env.disk().describe(&path));
@@ -37,20 +37,26 @@ pub(super) async fn write_opening_marker(shared: &Shared) -> Result<(), StorageE
         };
         let Some(write) = write else { return Ok(()) };
         let name = shared.env.disk().describe(&write.segment.path());
-        write_through(&write)
+        write_through(shared, &write)
             .await
             .map_err(StorageError::io(name, "write"))?;
-        complete(shared);
     }
 }
 
-async fn write_through(write: &Write) -> io::Result<()> {
+/// Writes a group, syncs it, and only then reports it durable.
+async fn write_through(shared: &Shared, write: &Write) -> io::Result<()> {
     write
         .segment
         .file
         .write_at(u64::from(write.offset), write.data.clone())
         .await?;
-    write.segment.file.sync().await
+    if planted(Bug::AckBeforeSync) {
+        complete(shared);
+        return write.segment.file.sync().await;
+    }
+    write.segment.file.sync().await?;
+    complete(shared);
+    Ok(())
 }
 
 fn complete(shared: &Shared) {
