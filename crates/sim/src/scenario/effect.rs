@@ -11,7 +11,7 @@ pub enum Who {
     Leader,
     /// One member that runs and does not lead.
     Follower,
-    /// All members that the other side of the link does not name.
+    /// All members that the other side of a link does not name; otherwise all members.
     OtherMembers,
     /// The client of that number, from 0.
     Client(u32),
@@ -33,6 +33,129 @@ pub struct Link {
 /// Parts per million.
 pub type Ppm = u32;
 
+/// What goes wrong, and where. Unless it says otherwise it is undone when the fault ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// With a process or its machine.
+    Process {
+        /// Whose.
+        who: Who,
+        /// What.
+        effect: ProcessEffect,
+    },
+    /// With messages.
+    Link {
+        /// Where.
+        link: Link,
+        /// What.
+        effect: LinkEffect,
+    },
+    /// With a disk.
+    Disk {
+        /// Whose.
+        who: Who,
+        /// What.
+        effect: DiskEffect,
+    },
+    /// With clocks.
+    Clock {
+        /// Whose.
+        who: Who,
+        /// What.
+        effect: ClockEffect,
+    },
+}
+
+/// What goes wrong with a process or its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessEffect {
+    /// The process dies; its machine and its page cache live. It is started again when the fault
+    /// ends.
+    Kill,
+    /// The machine loses power, and with it what was not synced, wholly or torn. It is started
+    /// again when the fault ends.
+    Crash {
+        /// With which disk operation from then on: 1 is the next; 0 at once.
+        disk_operation: u32,
+    },
+    /// Nothing of it runs, its clocks do.
+    Pause,
+    /// Nothing of it runs, its clocks neither, and they do not catch up.
+    Freeze,
+    /// Killed and started again at once. Over in a moment.
+    Restart,
+    /// The machine loses its disk, and comes back with an empty one when the fault ends. The
+    /// cluster refuses it from then on.
+    Reformat,
+}
+
+/// What goes wrong with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEffect {
+    /// Nothing gets through.
+    Cut,
+    /// Messages take between the two times.
+    Delay {
+        /// Least.
+        min: Duration,
+        /// Most.
+        max: Duration,
+    },
+    /// Some messages are lost.
+    Loss {
+        /// How many.
+        ppm: Ppm,
+    },
+    /// Some messages arrive twice.
+    Duplicate {
+        /// How many.
+        ppm: Ppm,
+    },
+    /// Some messages overtake others.
+    Reorder {
+        /// How many.
+        ppm: Ppm,
+    },
+    /// Some messages are altered on their way.
+    Corrupt {
+        /// How many.
+        ppm: Ppm,
+    },
+    /// No more than so many bytes in a second get through.
+    Slow {
+        /// At least 1.
+        bytes_per_s: u64,
+    },
+}
+
+/// What goes wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskEffect {
+    /// No operation completes before the fault ends.
+    Stall,
+    /// Room for no more than so many bytes beyond what is there.
+    Full {
+        /// Bytes.
+        room_bytes: u64,
+    },
+    /// Some operations report an input/output error.
+    Error {
+        /// Of which kind.
+        operation: DiskOperation,
+        /// How many.
+        ppm: Ppm,
+    },
+    /// One byte of what is on the disk changes. Over in a moment and not undone.
+    Rot {
+        /// Which of its files, in order of their names, counted around.
+        file: u32,
+        /// Where in the file, in millionths of its length.
+        position_ppm: Ppm,
+        /// Which bits of the byte change; not 0.
+        mask: u8,
+    },
+}
+
 /// Kinds of disk operation that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskOperation {
@@ -44,129 +167,12 @@ pub enum DiskOperation {
     Sync,
 }
 
-/// What goes wrong. Unless it says otherwise it is undone when the fault ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// `process.kill`: the process dies; its machine and its page cache live. It is started again
-    /// when the fault ends.
-    Kill {
-        /// Whose.
-        who: Who,
-    },
-    /// `process.crash`: the machine loses power, and with it what was not synced, wholly or torn.
-    /// It is started again when the fault ends.
-    Crash {
-        /// Whose.
-        who: Who,
-        /// With which disk operation from then on: 1 is the next; 0 at once.
-        disk_operation: u32,
-    },
-    /// `process.pause`: nothing of it runs, its clocks do.
-    Pause {
-        /// Whose.
-        who: Who,
-    },
-    /// `process.freeze`: nothing of it runs, its clocks neither, and they do not catch up.
-    Freeze {
-        /// Whose.
-        who: Who,
-    },
-    /// `process.restart`: killed and started again at once. Over in a moment.
-    Restart {
-        /// Whose.
-        who: Who,
-    },
-    /// `process.reformat`: the machine loses its disk, and comes back with an empty one when the
-    /// fault ends. The cluster refuses it from then on.
-    Reformat {
-        /// Whose.
-        who: Who,
-    },
-    /// `link.cut`: nothing gets through.
-    Cut {
-        /// Where.
-        link: Link,
-    },
-    /// `link.delay`: messages take between the two times.
-    Delay {
-        /// Where.
-        link: Link,
-        /// Least.
-        min: Duration,
-        /// Most.
-        max: Duration,
-    },
-    /// `link.loss`: some messages are lost.
-    Loss {
-        /// Where.
-        link: Link,
-        /// How many.
-        ppm: Ppm,
-    },
-    /// `link.duplicate`: some messages arrive twice.
-    Duplicate {
-        /// Where.
-        link: Link,
-        /// How many.
-        ppm: Ppm,
-    },
-    /// `link.reorder`: some messages overtake others.
-    Reorder {
-        /// Where.
-        link: Link,
-        /// How many.
-        ppm: Ppm,
-    },
-    /// `link.corrupt`: some messages are altered on their way.
-    Corrupt {
-        /// Where.
-        link: Link,
-        /// How many.
-        ppm: Ppm,
-    },
-    /// `link.slow`: no more than so many bytes in a second get through.
-    Slow {
-        /// Where.
-        link: Link,
-        /// At least 1.
-        bytes_per_s: u64,
-    },
-    /// `disk.stall`: no operation completes before the fault ends.
-    Stall {
-        /// Whose.
-        who: Who,
-    },
-    /// `disk.full`: room for no more than so many bytes beyond what is there.
-    Full {
-        /// Whose.
-        who: Who,
-        /// Bytes.
-        room_bytes: u64,
-    },
-    /// `disk.error`: some operations report an input/output error.
-    DiskError {
-        /// Whose.
-        who: Who,
-        /// Of which kind.
-        operation: DiskOperation,
-        /// How many.
-        ppm: Ppm,
-    },
-    /// `disk.rot`: one byte of what is on the disk changes. Over in a moment and not undone.
-    Rot {
-        /// Whose.
-        who: Who,
-        /// Which of its files, in order of their names, counted around.
-        file: u32,
-        /// Where in the file, in millionths of its length.
-        position_ppm: Ppm,
-        /// Which bits of the byte change; not 0.
-        mask: u8,
-    },
-    /// `clock.rate`: clocks are off by so many millionths of true time.
+/// What goes wrong with clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockEffect {
+    /// Clocks are off by so many millionths of true time. A member's promises count on two clocks
+    /// of which one at least is off by less than `synod_env::time::RATE_ERROR_PPM`.
     Rate {
-        /// Whose.
-        who: Who,
         /// The timer clock, which people and daemons slew.
         boot_ppm: i32,
         /// The raw clock, which nobody does.
@@ -174,35 +180,26 @@ pub enum Effect {
         /// The wall clock.
         wall_ppm: i32,
     },
-    /// `clock.step`: the wall clock is set. Over in a moment and not undone.
+    /// The wall clock is set. Over in a moment and not undone.
     Step {
-        /// Whose.
-        who: Who,
         /// By how much, in milliseconds.
         by_ms: i64,
     },
-    /// `clock.jump`: all clocks jump ahead though no time has passed. Over in a moment and not
-    /// undone. No oscillator does this: for clients only, unless a scenario has no leases.
+    /// All clocks but the wall clock jump ahead though no time has passed. Over in a moment and
+    /// not undone. No oscillator does this: nothing is promised about a member's leases then.
     Jump {
-        /// Whose.
-        who: Who,
         /// How far.
         ahead: Duration,
     },
-    /// `clock.strobe`: the wall clock is set forth and back again and again.
+    /// The wall clock is set forth and back again and again.
     Strobe {
-        /// Whose.
-        who: Who,
         /// How far, in milliseconds.
         by_ms: i64,
         /// How often.
         period: Duration,
     },
-    /// `clock.leap`: the wall clock repeats a second. Over in a moment and not undone.
-    Leap {
-        /// Whose.
-        who: Who,
-    },
+    /// The wall clock repeats a second. Over in a moment and not undone.
+    Leap,
 }
 
 impl Effect {
@@ -236,28 +233,36 @@ impl Effect {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Kill { .. } => "process.kill",
-            Self::Crash { .. } => "process.crash",
-            Self::Pause { .. } => "process.pause",
-            Self::Freeze { .. } => "process.freeze",
-            Self::Restart { .. } => "process.restart",
-            Self::Reformat { .. } => "process.reformat",
-            Self::Cut { .. } => "link.cut",
-            Self::Delay { .. } => "link.delay",
-            Self::Loss { .. } => "link.loss",
-            Self::Duplicate { .. } => "link.duplicate",
-            Self::Reorder { .. } => "link.reorder",
-            Self::Corrupt { .. } => "link.corrupt",
-            Self::Slow { .. } => "link.slow",
-            Self::Stall { .. } => "disk.stall",
-            Self::Full { .. } => "disk.full",
-            Self::DiskError { .. } => "disk.error",
-            Self::Rot { .. } => "disk.rot",
-            Self::Rate { .. } => "clock.rate",
-            Self::Step { .. } => "clock.step",
-            Self::Jump { .. } => "clock.jump",
-            Self::Strobe { .. } => "clock.strobe",
-            Self::Leap { .. } => "clock.leap",
+            Self::Process { effect, .. } => match effect {
+                ProcessEffect::Kill => "process.kill",
+                ProcessEffect::Crash { .. } => "process.crash",
+                ProcessEffect::Pause => "process.pause",
+                ProcessEffect::Freeze => "process.freeze",
+                ProcessEffect::Restart => "process.restart",
+                ProcessEffect::Reformat => "process.reformat",
+            },
+            Self::Link { effect, .. } => match effect {
+                LinkEffect::Cut => "link.cut",
+                LinkEffect::Delay { .. } => "link.delay",
+                LinkEffect::Loss { .. } => "link.loss",
+                LinkEffect::Duplicate { .. } => "link.duplicate",
+                LinkEffect::Reorder { .. } => "link.reorder",
+                LinkEffect::Corrupt { .. } => "link.corrupt",
+                LinkEffect::Slow { .. } => "link.slow",
+            },
+            Self::Disk { effect, .. } => match effect {
+                DiskEffect::Stall => "disk.stall",
+                DiskEffect::Full { .. } => "disk.full",
+                DiskEffect::Error { .. } => "disk.error",
+                DiskEffect::Rot { .. } => "disk.rot",
+            },
+            Self::Clock { effect, .. } => match effect {
+                ClockEffect::Rate { .. } => "clock.rate",
+                ClockEffect::Step { .. } => "clock.step",
+                ClockEffect::Jump { .. } => "clock.jump",
+                ClockEffect::Strobe { .. } => "clock.strobe",
+                ClockEffect::Leap => "clock.leap",
+            },
         }
     }
 
@@ -265,26 +270,11 @@ impl Effect {
     #[must_use]
     pub const fn damages_disk(&self) -> bool {
         match self {
-            Self::Reformat { .. } | Self::DiskError { .. } | Self::Rot { .. } => true,
-            Self::Kill { .. }
-            | Self::Crash { .. }
-            | Self::Pause { .. }
-            | Self::Freeze { .. }
-            | Self::Restart { .. }
-            | Self::Cut { .. }
-            | Self::Delay { .. }
-            | Self::Loss { .. }
-            | Self::Duplicate { .. }
-            | Self::Reorder { .. }
-            | Self::Corrupt { .. }
-            | Self::Slow { .. }
-            | Self::Stall { .. }
-            | Self::Full { .. }
-            | Self::Rate { .. }
-            | Self::Step { .. }
-            | Self::Jump { .. }
-            | Self::Strobe { .. }
-            | Self::Leap { .. } => false,
+            Self::Process { effect, .. } => matches!(effect, ProcessEffect::Reformat),
+            Self::Disk { effect, .. } => {
+                matches!(effect, DiskEffect::Error { .. } | DiskEffect::Rot { .. })
+            }
+            Self::Link { .. } | Self::Clock { .. } => false,
         }
     }
 }

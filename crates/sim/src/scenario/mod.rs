@@ -9,7 +9,9 @@
 mod effect;
 mod limit;
 
-pub use effect::{DiskOperation, Effect, Link, Ppm, Who};
+pub use effect::{
+    ClockEffect, DiskEffect, DiskOperation, Effect, Link, LinkEffect, Ppm, ProcessEffect, Who,
+};
 pub use limit::{Limit, limits};
 
 use std::collections::BTreeMap;
