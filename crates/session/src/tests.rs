@@ -1,0 +1,3 @@
+//! Tests of several machines at once.
+
+mod scenarios;
