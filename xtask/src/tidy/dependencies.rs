@@ -3,15 +3,36 @@
 use crate::{Outcome, world};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The crates of the left column, and `raft`, with the crates of the workspace that each may reach.
-const ALLOWED: [(&str, &[&str]); 6] = [
+/// The crates of the left column, `raft` and `sim`, with the crates of the workspace that each may reach.
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("env", &[]),
     ("state", &["env"]),
     ("storage", &["env"]),
     ("log", &["env"]),
-    ("node", &["env", "log", "state", "storage"]),
-    ("raft", &["env", "log", "storage"]),
+    ("protocols", &["env"]),
+    ("session", &["env"]),
+    ("checker", &["env"]),
+    ("node", &["env", "log", "protocols", "state", "storage"]),
+    ("raft", &["env", "log", "protocols", "storage"]),
+    (
+        "sim",
+        &[
+            "checker",
+            "env",
+            "log",
+            "node",
+            "protocols",
+            "raft",
+            "session",
+            "state",
+            "storage",
+        ],
+    ),
 ];
+
+/// Crates that run the real engine, and what it brings along.
+const WITH_ENGINE: [&str; 2] = ["raft", "sim"];
+const ENGINE: [&str; 2] = ["openraft", "rand"];
 
 /// Runtimes and engines: code of the left column must run without any of them.
 const RUNTIMES: [&str; 6] = ["hyper", "openraft", "prost", "rand", "tokio", "tonic"];
@@ -75,12 +96,12 @@ pub(super) fn unexplained(root: &str, members: &[&str], reasons: &str) -> Vec<St
 impl Resolved {
     fn findings(&self, allowed: &[&str]) -> Vec<String> {
         let mut findings = Vec::new();
-        let is_core = self.name != "raft";
+        let has_engine = WITH_ENGINE.contains(&self.name);
         for (package, version) in &self.packages {
             let is_forbidden = if let Some(short) = package.strip_prefix("synod-") {
                 !allowed.contains(&short)
             } else if RUNTIMES.contains(&package.as_str()) {
-                is_core
+                !(has_engine && ENGINE.contains(&package.as_str()))
             } else {
                 // It takes entropy from the machine behind the simulator's back.
                 package == "getrandom" && version.starts_with("v0.2.")
