@@ -1,3 +1,4 @@
 //! Tests of several machines at once.
 
+mod properties;
 mod scenarios;
