@@ -3,9 +3,14 @@
 //! A directory belongs to one member of one cluster for good. Each start counts one up, durably
 //! and before anything else: the count (incarnation) tells a member's present life from an
 //! earlier one, so that what the earlier one still has under way cannot be taken for its own.
+//!
+//! A member also remembers by which disks it knows the founding members of its cluster: so that
+//! one who comes back with an empty disk, and has forgotten what it promised, is told from one
+//! who was merely away.
 
 use crate::error::{Damage, StorageError, version};
 use bytes::{Buf, BufMut, Bytes};
+use std::collections::BTreeMap;
 use std::io;
 use synod_env::disk::Open;
 use synod_env::{Disk, Env};
@@ -13,12 +18,20 @@ use synod_env::{Disk, Env};
 const PATH: &str = "member";
 const TEMPORARY_PATH: &str = "member.tmp";
 const MAGIC: &[u8; 8] = b"SYNODMBR";
-/// The only format version so far.
-const FORMAT_VERSION: u32 = 1;
+/// The format version that is written.
+const FORMAT_VERSION: u32 = 2;
+/// The first format version, which knew clusters of one only and has no table of disks.
+const VERSION_ALONE: u32 = 1;
 /// Magic, checksum, version, and the fields of fixed size.
 const FIXED_BYTES: usize = 8 + 4 + 4 + 8 + 8 + 16 + 8 + 2;
 /// Longest cluster token, in bytes.
 const TOKEN_BYTES_MAX: usize = 1024;
+/// A member and its disk.
+const DISK_BYTES: usize = 8 + 16;
+/// Most founding members.
+const DISKS_MAX: usize = 64;
+/// Longest file, in bytes.
+const BYTES_MAX: usize = FIXED_BYTES + TOKEN_BYTES_MAX + 2 + DISKS_MAX * DISK_BYTES;
 
 /// What a start asks the directory to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +59,9 @@ pub struct Identity {
     pub incarnation: u64,
     /// What the operator calls the cluster.
     pub token: String,
+    /// By which disk each founding member is known, this one included; absent until the cluster
+    /// is founded as far as this member knows.
+    pub disks: Option<BTreeMap<u64, u128>>,
 }
 
 impl Identity {
@@ -62,7 +78,7 @@ impl Identity {
             Err(error) => return Err(StorageError::io(name(), "open")(error)),
         };
         let bytes = file
-            .read_at(0, FIXED_BYTES + TOKEN_BYTES_MAX + 1)
+            .read_at(0, BYTES_MAX + 1)
             .await
             .map_err(StorageError::io(name(), "read"))?;
         Self::decode(&bytes, name()).map(Some)
@@ -104,11 +120,46 @@ impl Identity {
                     disk_id: u128::from(env.random()) << 64 | u128::from(env.random()),
                     incarnation: 1,
                     token: token.clone(),
+                    disks: None,
                 }
             }
         };
         identity.write(env).await?;
         Ok(identity)
+    }
+
+    /// Puts on record by which disks the founding members are known. Durable when this ends; the
+    /// engine starts only then. The same table can be put on record again.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]. What is on record then, this table or none, is unknown.
+    ///
+    /// # Panics
+    /// If another table is on record, or this one is not of 1 to 64 members with this member's
+    /// own disk among them: a founding happens once.
+    pub async fn record_disks(
+        &mut self,
+        env: &Env,
+        disks: BTreeMap<u64, u128>,
+    ) -> Result<(), StorageError> {
+        let own = disks.get(&self.member_id);
+        assert_eq!(own, Some(&self.disk_id), "member {:x}", self.member_id);
+        assert!(disks.len() <= DISKS_MAX, "{} members", disks.len());
+        match &self.disks {
+            Some(recorded) => {
+                assert_eq!(*recorded, disks, "the cluster was founded before");
+                Ok(())
+            }
+            None => {
+                let founded = Self {
+                    disks: Some(disks),
+                    ..self.clone()
+                };
+                founded.write(env).await?;
+                *self = founded;
+                Ok(())
+            }
+        }
     }
 
     fn check(&self, env: &Env, founding: &Founding) -> Result<(), StorageError> {
@@ -174,6 +225,7 @@ impl Identity {
             disk_id,
             incarnation,
             token,
+            disks,
         } = self;
         let mut bytes = Vec::new();
         bytes.put_slice(MAGIC);
@@ -185,6 +237,14 @@ impl Identity {
         bytes.put_u64_le(*incarnation);
         bytes.put_u16_le(u16::try_from(token.len()).expect("a token has at most 1 KiB"));
         bytes.put_slice(token.as_bytes());
+        // No table at all is written as one of nobody, which no cluster has.
+        let table = disks.iter().flatten();
+        let count = table.clone().count();
+        bytes.put_u16_le(u16::try_from(count).expect("at most 64 members"));
+        for (member, disk_id) in table {
+            bytes.put_u64_le(*member);
+            bytes.put_u128_le(*disk_id);
+        }
         let checksum = crc32c::crc32c(&bytes[12..]);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         Bytes::from(bytes)
@@ -193,7 +253,7 @@ impl Identity {
     fn decode(bytes: &[u8], file: String) -> Result<Self, StorageError> {
         let mut rest = crate::error::checked_head(bytes, MAGIC, FIXED_BYTES, &file)?;
         let found = rest.get_u32_le();
-        if found != FORMAT_VERSION {
+        if !(VERSION_ALONE..=FORMAT_VERSION).contains(&found) {
             return Err(version(file, found, FORMAT_VERSION));
         }
         let cluster_id = rest.get_u64_le();
@@ -201,22 +261,42 @@ impl Identity {
         let disk_id = rest.get_u128_le();
         let incarnation = rest.get_u64_le();
         let token_bytes = usize::from(rest.get_u16_le());
-        let token = String::from_utf8(rest.to_vec()).ok();
-        match token.filter(|token| token.len() == token_bytes) {
-            Some(token) => Ok(Self {
-                cluster_id,
-                member_id,
-                disk_id,
-                incarnation,
-                token,
-            }),
-            None => Err(StorageError::Corrupt(Damage {
-                file,
-                offset: u64::try_from(FIXED_BYTES).expect("u64 holds a length"),
-                expected: format!("a token of {token_bytes} bytes"),
+        let damaged = |expected: String, rest: &[u8]| {
+            StorageError::Corrupt(Damage {
+                file: file.clone(),
+                offset: u64::try_from(bytes.len() - rest.len()).expect("u64 holds a length"),
+                expected,
                 found: format!("{} bytes", rest.len()),
-            })),
+            })
+        };
+        let token = rest.get(..token_bytes).map(<[u8]>::to_vec);
+        let token = token.and_then(|token| String::from_utf8(token).ok());
+        let Some(token) = token else {
+            return Err(damaged(format!("a token of {token_bytes} bytes"), rest));
+        };
+        rest.advance(token_bytes);
+        let count = match found {
+            VERSION_ALONE => 0,
+            _ if rest.len() < 2 => return Err(damaged("a table of disks".to_owned(), rest)),
+            _ => usize::from(rest.get_u16_le()),
+        };
+        if rest.len() != count * DISK_BYTES {
+            return Err(damaged(format!("a table of {count} disks"), rest));
         }
+        let disks: BTreeMap<_, _> = (0..count)
+            .map(|_| (rest.get_u64_le(), rest.get_u128_le()))
+            .collect();
+        Ok(Self {
+            cluster_id,
+            member_id,
+            disk_id,
+            incarnation,
+            token,
+            disks: match found {
+                VERSION_ALONE => Some(BTreeMap::from([(member_id, disk_id)])),
+                _ => (!disks.is_empty()).then_some(disks),
+            },
+        })
     }
 }
 
