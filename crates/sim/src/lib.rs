@@ -4,6 +4,7 @@
 //! [`Observer`] is told what happens meanwhile.
 
 pub mod observer;
+pub mod picture;
 pub mod report;
 pub mod scenario;
 
