@@ -3,6 +3,7 @@
 //! A [`Scenario`] is plain data. Running one gives a [`Report`], the same every time; an
 //! [`Observer`] is told what happens meanwhile.
 
+pub mod file;
 pub mod observer;
 pub mod picture;
 pub mod report;
