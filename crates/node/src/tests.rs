@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 use synod_env::sim::{DiskOp, Sim};
 use synod_env::{Env, Instant, Limits, MemberId, Prng};
+use synod_protocols::{Hello, Peers, Service};
 use synod_state::command::{Command, LeaseId, Put, Range, Revision};
 use synod_state::reply::Refusal;
 use synod_storage::identity::Founding;
@@ -43,9 +44,22 @@ async fn start(env: Env, limits: Limits) -> Node {
                 log,
                 recovered,
                 position,
-                ..
+                identity,
             } = opened;
-            let engine = synod_raft::start(env, config, log, recovered, position, machine);
+            let peers = Peers::start(
+                &env,
+                Hello {
+                    cluster_id: identity.cluster_id,
+                    member: MEMBER,
+                    disk_id: identity.disk_id,
+                    incarnation: identity.incarnation,
+                },
+                &config.members,
+                None,
+                &synod_protocols::Limits::default(),
+            );
+            let port = peers.port(Service::Engine);
+            let engine = synod_raft::start(env, config, log, recovered, position, machine, port);
             prepared.start(engine.await.expect("the engine starts"))
         })
         .await

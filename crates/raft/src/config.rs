@@ -2,6 +2,7 @@
 //! `docs/decisions/0002-openraft-pin.md`.
 
 use openraft::SnapshotPolicy;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use synod_env::{Limits, MemberId};
 
@@ -10,6 +11,9 @@ use synod_env::{Limits, MemberId};
 pub struct Config {
     /// Who this member is.
     pub member: MemberId,
+    /// The founding members, all of them voters, this one included. Every one of them must be
+    /// told the same; a member that has a log goes by what that says instead.
+    pub members: BTreeSet<MemberId>,
     /// How often a leader shows that it is there.
     pub heartbeat: Duration,
     /// The shortest time without a leader after which a member asks for votes.
@@ -29,11 +33,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for `member` within `limits`.
+    /// The defaults for `member`, alone in its cluster, within `limits`.
     #[must_use]
     pub fn new(member: MemberId, limits: &Limits) -> Self {
         Self {
             member,
+            members: BTreeSet::from([member]),
             heartbeat: Duration::from_millis(40),
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(400),

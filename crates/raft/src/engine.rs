@@ -13,13 +13,14 @@ use bytes::Bytes;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
 use openraft::{Raft, ReadPolicy};
 use openraft_rt::WatchReceiver as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use synod_env::{BoxFuture, Env, MemberId, oneshot, watch};
 use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
+use synod_protocols::Port;
 use synod_storage::{Log, Priority, Recovered};
 
 /// openraft's handle, as we use it.
@@ -68,9 +69,9 @@ impl std::error::Error for StartError {}
 /// snapshot that `machine` was loaded from, as [`Machine::snapshot`] got it; `None` if the
 /// machine is empty. Entries known to be committed after it are applied before this ends.
 ///
-/// A log without any entry, with an empty machine, becomes a cluster of this member alone. The
-/// engine asks for leadership at once when its member decides alone; whether it leads is in
-/// [`Engine::status`].
+/// A log without any entry, with an empty machine, becomes one of a cluster of
+/// [`Config::members`], whom `port` connects. The engine asks for leadership at once when its
+/// member decides alone; whether it leads is in [`Engine::status`].
 ///
 /// # Errors
 /// [`StartError`]; nothing runs then, and nothing but a first entry was written.
@@ -81,12 +82,13 @@ pub async fn start(
     recovered: Recovered,
     restored: Option<Bytes>,
     machine: Box<dyn Machine>,
+    port: Port,
 ) -> Result<Arc<dyn Engine>, StartError> {
     let within = env.clone();
     let engine = within
-        .within(
-            async move { OpenRaft::start(env, config, log, recovered, restored, machine).await },
-        )
+        .within(async move {
+            OpenRaft::start(env, config, log, recovered, restored, machine, port).await
+        })
         .await?;
     Ok(Arc::new(engine))
 }
@@ -114,6 +116,7 @@ impl OpenRaft {
         recovered: Recovered,
         restored: Option<Bytes>,
         machine: Box<dyn Machine>,
+        port: Port,
     ) -> Result<Self, StartError> {
         let settings = config.for_openraft().map_err(StartError::Config)?;
         let restored = restored
@@ -131,6 +134,14 @@ impl OpenRaft {
         let pristine = last == Index(0) && restored.is_none() && recovered.vote.is_none();
 
         let member = config.member.0;
+        if config.member != port.member() || !config.members.contains(&config.member) {
+            return Err(StartError::Config(format!(
+                "member {} of {:?} has the links of {}",
+                config.member,
+                config.members,
+                port.member()
+            )));
+        }
         let lease = Arc::new(Lease::new(last.max(snapshot)));
         let (machine_end, machine_ended) = watch::channel(());
         let (log_end, log_ended) = watch::channel(());
@@ -154,7 +165,7 @@ impl OpenRaft {
         .map_err(|error| StartError::Engine(error.to_string()))?;
         let raft = Arc::new(raft);
         if pristine {
-            found(&raft, member).await?;
+            found(&raft, &config.members).await?;
         } else {
             // A member that decides alone need not wait to see whether somebody else leads.
             let effective = Arc::clone(&raft.server_metrics().borrow_watched().membership_config);
@@ -262,10 +273,11 @@ impl Engine for OpenRaft {
     }
 }
 
-/// Makes a cluster of one.
-async fn found(raft: &Handle, member: u64) -> Result<(), StartError> {
-    let alone = BTreeMap::from([(member, ())]);
-    match raft.initialize(alone).await {
+/// Begins the log of one of the founding `members`. The first entry is the same for each of them,
+/// so it does not matter who else has begun already.
+async fn found(raft: &Handle, members: &BTreeSet<MemberId>) -> Result<(), StartError> {
+    let members: BTreeMap<u64, ()> = members.iter().map(|member| (member.0, ())).collect();
+    match raft.initialize(members).await {
         Ok(()) => Ok(()),
         Err(RaftError::APIError(
             error @ (InitializeError::NotAllowed(_) | InitializeError::NotInMembers(_)),

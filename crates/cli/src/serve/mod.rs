@@ -17,6 +17,7 @@ use std::time::Duration;
 use synod_env::{MemberId, oneshot};
 use synod_host::{Host, HostOptions, HostState};
 use synod_node::{Node, Opened};
+use synod_protocols::{Hello, Peers, Service};
 use synod_storage::{Founding, Identity};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -145,6 +146,19 @@ async fn member(
     engine.election_min = config.election_timeout;
     engine.election_max = config.election_timeout * 2;
     let health = log.health();
+    let hello = Hello {
+        cluster_id: identity.cluster_id,
+        member: engine.member,
+        disk_id: identity.disk_id,
+        incarnation: identity.incarnation,
+    };
+    let peers = Peers::start(
+        host.env(),
+        hello,
+        &engine.members,
+        None,
+        &synod_protocols::Limits::default(),
+    );
     let engine = synod_raft::start(
         host.env().clone(),
         engine,
@@ -152,6 +166,7 @@ async fn member(
         recovered,
         position,
         machine,
+        peers.port(Service::Engine),
     )
     .await
     .map_err(|error| causes::engine(&error))?;

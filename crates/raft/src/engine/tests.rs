@@ -14,6 +14,7 @@ use synod_log::{
     BarrierError, Engine, Entry, Epoch, Index, Machine, ProposeError, ReceivedSnapshot, Role,
     SnapshotReader, SnapshotReceiver, Status,
 };
+use synod_protocols::{Hello, Peers, Port, Service};
 use synod_storage::Log;
 
 const ONE: MemberId = MemberId(1);
@@ -94,6 +95,18 @@ fn small() -> Limits {
     }
 }
 
+/// The links of a member that has nobody to talk to.
+fn alone(env: &Env) -> Port {
+    let hello = Hello {
+        cluster_id: 1,
+        member: ONE,
+        disk_id: 1,
+        incarnation: 1,
+    };
+    let peers = Peers::start(env, hello, &[ONE].into(), None, &Default::default());
+    peers.port(Service::Engine)
+}
+
 /// Starts the member on what its disk and the book hold.
 async fn open(env: &Env, book: &Shared, limits: &Limits) -> Arc<dyn Engine> {
     let options = synod_storage::Options::new(limits);
@@ -112,6 +125,7 @@ async fn open(env: &Env, book: &Shared, limits: &Limits) -> Arc<dyn Engine> {
         recovered,
         restored,
         Box::new(machine),
+        alone(env),
     )
     .await
     .expect("the engine starts")
@@ -433,9 +447,18 @@ fn a_log_without_its_snapshot_is_refused() {
             book: Shared::default(),
         });
         let config = Config::new(ONE, &small());
-        start(member.env.clone(), config, log, recovered, None, machine)
-            .await
-            .err()
+        let port = alone(&member.env);
+        start(
+            member.env.clone(),
+            config,
+            log,
+            recovered,
+            None,
+            machine,
+            port,
+        )
+        .await
+        .err()
     });
     let gap = StartError::Gap {
         snapshot: Index(0),

@@ -15,6 +15,7 @@ use synod_api::etcdserverpb::{self as pb, ResponseHeader};
 use synod_env::{Env, Limits, MemberId};
 use synod_host::{Host, HostOptions};
 use synod_node::{Node, Opened};
+use synod_protocols::{Hello, Peers, Service};
 use synod_server::{Config, Member};
 use synod_state::command::Command;
 use synod_storage::Founding;
@@ -125,9 +126,19 @@ async fn member(env: &Env, limits: Limits) -> (Arc<Deposable>, Node) {
         log,
         recovered,
         position,
-        identity: _,
+        identity,
     } = opened.expect("a fresh directory can be founded");
-    let engine = synod_raft::start(env.clone(), raft, log, recovered, position, machine).await;
+    let hello = Hello {
+        cluster_id: identity.cluster_id,
+        member: MEMBER,
+        disk_id: identity.disk_id,
+        incarnation: identity.incarnation,
+    };
+    let limits = synod_protocols::Limits::default();
+    let peers = Peers::start(env, hello, &raft.members, None, &limits);
+    let port = peers.port(Service::Engine);
+    let engine =
+        synod_raft::start(env.clone(), raft, log, recovered, position, machine, port).await;
     let engine = Arc::new(Deposable::new(
         env,
         engine.expect("an empty log can be started on"),
