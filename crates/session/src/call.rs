@@ -62,6 +62,7 @@ pub enum Refusal<W> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<A, W> {
     /// Send the request there, then step on: the call also says how long to wait for the answer.
+    /// If it cannot be sent at once, see [`Call::held`].
     Send {
         /// What to call this attempt in [`Call::report`].
         attempt: Attempt,
@@ -121,6 +122,8 @@ enum State<A, W> {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     endpoint: Endpoint,
+    /// It has not left yet, and will not once the call is over.
+    held: bool,
     /// When it has been silent for too long; `None` once it was.
     patience_ends: Option<Instant>,
 }
@@ -184,6 +187,22 @@ impl<A, W> Call<A, W> {
         Step::Wait(patience.fold(wake, Instant::min))
     }
 
+    /// An attempt cannot leave at once, because there is no connection yet, say. Until
+    /// [`Call::sent`], it is certain that it was not done; if the call ends before that, the driver
+    /// must not send it any more.
+    pub fn held(&mut self, attempt: Attempt) {
+        if let Some(open) = self.open.get_mut(&attempt) {
+            open.held = true;
+        }
+    }
+
+    /// An attempt that was held leaves now.
+    pub fn sent(&mut self, attempt: Attempt) {
+        if let Some(open) = self.open.get_mut(&attempt) {
+            open.held = false;
+        }
+    }
+
     /// An attempt ended. Reports of attempts that have ended before, or that come after the
     /// outcome, change nothing but what is known of the endpoint.
     pub fn report(
@@ -212,7 +231,7 @@ impl<A, W> Call<A, W> {
             Ended::Answered(answer) => self.state = State::Decided(Outcome::Done(answer)),
             Ended::Refused(why) => {
                 // An attempt before this one may have been done: then "no" is only half the truth.
-                let doubtful = self.maybe_done || !self.open.is_empty();
+                let doubtful = self.may_be_done();
                 self.state = State::Decided(if doubtful && self.class != Class::Read {
                     Outcome::Unknown(Some(why))
                 } else {
@@ -256,6 +275,7 @@ impl<A, W> Call<A, W> {
         let patience_ends = now + self.config.attempt_patience;
         let open = Open {
             endpoint,
+            held: false,
             patience_ends: Some(patience_ends),
         };
         self.open.insert(attempt, open);
@@ -266,10 +286,15 @@ impl<A, W> Call<A, W> {
         })
     }
 
+    /// Whether an attempt may have been done, or may yet be.
+    fn may_be_done(&self) -> bool {
+        self.maybe_done || self.open.values().any(|open| !open.held)
+    }
+
     /// Decides without an answer.
     fn give_up(&mut self) {
         let last = self.last.take();
-        self.state = State::Decided(if self.maybe_done || !self.open.is_empty() {
+        self.state = State::Decided(if self.may_be_done() {
             Outcome::Unknown(last)
         } else {
             Outcome::Refused(Refusal::Unavailable(last))

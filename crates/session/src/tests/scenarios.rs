@@ -7,6 +7,7 @@
 //! endpoints COUNT [seed=N] [first=MS] [most=MS] [per_second=N] [saved=N]   a new session
 //! call read|write|idempotent [deadline=MS] [patience=MS] [attempts=N]     a new call, stepped
 //! answered ATTEMPT | refused ATTEMPT | notdone ATTEMPT | lost ATTEMPT     reports of it
+//! held ATTEMPT | sent ATTEMPT          it has not left yet; it leaves now
 //! lease TTL_MS [sent=MS] [grace=MS]    a lease, granted now to a request sent then
 //! renewed RENEWAL TTL_MS | failed RENEWAL | standing
 //! watch [FROM] [quiet=MS]              a watch
@@ -185,6 +186,12 @@ impl Scenario {
                     Err(at) => format!("not before {at}"),
                 };
                 return self.say(&taken);
+            }
+            (Machine::Call(call), ["held", attempt]) => {
+                call.held(Attempt(attempt.parse().unwrap()));
+            }
+            (Machine::Call(call), ["sent", attempt]) => {
+                call.sent(Attempt(attempt.parse().unwrap()));
             }
             (Machine::Call(call), [ended, attempt]) => {
                 let attempt = Attempt(attempt.parse().unwrap());
