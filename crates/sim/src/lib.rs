@@ -4,6 +4,7 @@
 //! [`Observer`] is told what happens meanwhile.
 
 pub mod file;
+pub mod minimise;
 pub mod observer;
 pub mod picture;
 pub mod report;
