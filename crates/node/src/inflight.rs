@@ -4,6 +4,10 @@
 //! reign, or a later own sequence, applied without it means certainly not done: the command goes
 //! back to its waiter to be proposed again. Only a crash, the deadline, or an installed snapshot
 //! leaves *unknown*.
+//!
+//! A batch that was forwarded and of which nothing is heard is not sent again: it may arrive yet.
+//! Instead its origin sends a *fence*, an empty batch with a later sequence. When that is applied,
+//! everything before it is settled by the rule above.
 
 use crate::failure::Failure;
 use std::collections::BTreeMap;
@@ -45,6 +49,11 @@ struct Flight {
     waiters: Vec<Option<Waiter>>,
     /// The earliest deadline among the waiters left.
     deadline: Instant,
+    /// When it was forwarded, until the leader says what became of it; `None` also for a batch
+    /// that this member proposes itself.
+    unheard_since: Option<Instant>,
+    /// Another member was asked to propose it.
+    forwarded: bool,
 }
 
 #[derive(Debug)]
@@ -58,13 +67,14 @@ struct Waiter {
 pub(crate) struct Inflight(BTreeMap<u64, Flight>);
 
 impl Inflight {
-    /// Registers a batch just before it is proposed.
+    /// Registers a batch just before it is proposed, or forwarded at the given moment.
     pub(crate) fn insert(
         &mut self,
         sequence: u64,
         reign: u64,
         commands: Vec<Command>,
         waiters: Vec<(Instant, oneshot::Sender<Answer>)>,
+        forwarded: Option<Instant>,
     ) {
         assert_eq!(commands.len(), waiters.len(), "each command has its waiter");
         let deadline = waiters
@@ -83,8 +93,25 @@ impl Inflight {
                 commands,
                 waiters,
                 deadline,
+                unheard_since: forwarded,
+                forwarded: forwarded.is_some(),
             },
         );
+    }
+
+    /// The leader has the batch in its log: it will be settled from there.
+    pub(crate) fn heard_of(&mut self, sequence: u64) {
+        if let Some(flight) = self.0.get_mut(&sequence) {
+            flight.unheard_since = None;
+        }
+    }
+
+    /// Since when nothing is heard of a forwarded batch for which somebody waits: the longest.
+    pub(crate) fn unheard_since(&self) -> Option<Instant> {
+        self.0
+            .values()
+            .filter_map(|flight| flight.unheard_since)
+            .min()
     }
 
     /// The batch `sequence` was applied with these outcomes, so no earlier one ever will be.
@@ -133,6 +160,25 @@ impl Inflight {
         }
     }
 
+    /// A state was installed that is of `reign` and has taken this member's batches into account
+    /// up to the sequence `covered`. What became of those cannot be seen any more; later ones of
+    /// an earlier reign are void, and the others remain.
+    pub(crate) fn installed(
+        &mut self,
+        reign: u64,
+        covered: Option<u64>,
+        answers: &mut Vec<(oneshot::Sender<Answer>, Answer)>,
+    ) {
+        while let Some(entry) = self.0.first_entry()
+            && covered.is_some_and(|covered| *entry.key() <= covered)
+        {
+            for waiter in entry.remove().waiters.into_iter().flatten() {
+                answers.push((waiter.reply, Answer::Failed(Failure::Unknown)));
+            }
+        }
+        self.reign_began(reign, answers);
+    }
+
     /// The engine says that the batch was not appended, but may be if it is proposed again.
     pub(crate) fn take_back(&mut self, sequence: u64) -> Vec<Proposal> {
         let Some(flight) = self.0.remove(&sequence) else {
@@ -168,7 +214,9 @@ impl Inflight {
         }
     }
 
-    /// Tells the waiters whose deadline has passed that nobody knows.
+    /// Tells the waiters whose deadline has passed that nobody knows. A forwarded batch for which
+    /// nobody waits any more is forgotten; one of this member's own keeps its place until the
+    /// engine is done with it.
     pub(crate) fn expire(&mut self, now: Instant) {
         for flight in self.0.values_mut() {
             if flight.deadline > now {
@@ -184,6 +232,8 @@ impl Inflight {
                 }
             }
         }
+        self.0
+            .retain(|_, flight| !flight.forwarded || flight.waiters.iter().any(Option::is_some));
     }
 
     /// Nothing will be applied any more: all that is left is unknown.
@@ -197,6 +247,15 @@ impl Inflight {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// True if somebody waits for a batch.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let mut waiters = self
+            .0
+            .values()
+            .flat_map(|flight| flight.waiters.iter().flatten());
+        waiters.any(|waiter| !waiter.reply.is_abandoned())
     }
 }
 

@@ -5,11 +5,21 @@
 //! bounded queue and get their answers through one-shot channels; reads take a root of the state
 //! ([`roots`]) and watchers are records in the hub ([`watch`]), so neither ever waits for a
 //! writer.
+//!
+//! Any member takes any request. One that follows forwards batches to the leader, has it say what
+//! a fresh read must have applied ([`barriers`]), and asks it about leases ([`lessor`]);
+//! [`asked`] is the other side, [`messages`] the language.
 
+mod asked;
+mod barriers;
 mod failure;
 mod inflight;
+mod intake;
+mod lease_requests;
 mod leases;
+mod lessor;
 mod machine;
+mod messages;
 mod open;
 mod proposer;
 mod reads;
@@ -18,31 +28,30 @@ mod shared;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod transfer;
 pub mod watch;
 
 pub use failure::Failure;
+pub use lease_requests::{LEASE_TTL_S_MAX, TimeToLive};
 pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;
 pub use snapshots::RestoreError;
 pub use watch::{WatchCreate, WatchEvent, WatchMessage, WatchRequester, WatchStream};
 
-use bytes::Bytes;
-use inflight::{Answer, Proposal};
-use leases::Renewal;
+use barriers::Barriers;
+use inflight::Proposal;
 use proposer::{Leadership, Proposer};
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use synod_env::watch as latest;
-use synod_env::{Env, Instant, Limits, MemberId, oneshot, queue};
+use synod_env::{Env, Instant, Limits, MemberId, queue};
 use synod_log::{Engine, Index, Role, Status};
+use synod_protocols::peers::Port;
 use synod_state::Root;
-use synod_state::command::{Command, LeaseId};
+use synod_state::command::Command;
 use synod_state::reply::Reply;
-
-/// Longest TTL that a lease may ask for, in seconds (etcd's bound).
-pub const LEASE_TTL_S_MAX: i64 = 9_000_000_000;
 
 /// How a member behaves.
 #[derive(Clone, Debug)]
@@ -69,41 +78,51 @@ pub struct Prepared {
 pub struct Node {
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
+    port: Port,
+    barriers: Barriers,
     leadership: latest::Receiver<Leadership>,
 }
 
-/// A lease's times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimeToLive {
-    /// The TTL it was granted, in seconds.
-    pub granted_s: i64,
-    /// What is left of it, at least, in seconds.
-    pub remaining_s: i64,
-    /// Keys that hang on it, sorted; only if asked for.
-    pub keys: Vec<Bytes>,
-}
-
 impl Prepared {
-    /// Starts the member's tasks on an engine that drives its machine.
+    /// Starts the member's tasks on an engine that drives its machine. `port` leads to the same
+    /// service of the other members.
     #[must_use]
-    pub fn start(self, engine: Arc<dyn Engine>) -> Node {
+    pub fn start(self, engine: Arc<dyn Engine>, port: Port) -> Node {
         let Self { shared, proposals } = self;
         let env = shared.env.clone();
         let status = engine.status();
         let first = Leadership::from(&*status.borrow());
         let (leads, leadership) = latest::channel(first);
         env.spawn("leadership", follow_leadership(status, leads));
+        let others = port.others().len();
+        let inflight_max = shared.config.limits.batches_inflight_max.max(1);
+        let (arriving, arrivals) = queue::bounded(others.max(1) * inflight_max);
         let proposer = Proposer::new(
             Arc::clone(&shared),
             Arc::clone(&engine),
+            port.clone(),
             leadership.clone(),
             proposals,
+            arrivals,
         );
         env.spawn("proposer", proposer.run());
+        if others > 0 {
+            let asked = asked::serve(
+                Arc::clone(&shared),
+                Arc::clone(&engine),
+                port.clone(),
+                leadership.clone(),
+                arriving,
+            );
+            env.spawn("asked", asked);
+        }
+        let barriers = Barriers::serve(&env, Arc::clone(&engine), port.clone(), leadership.clone());
         env.spawn("watch progress", notify_progress(Arc::clone(&shared)));
         Node {
             shared,
             engine,
+            port,
+            barriers,
             leadership,
         }
     }
@@ -214,30 +233,7 @@ impl Node {
         if command.encoded_len() > self.limits().request_bytes_max {
             return Err(Failure::TooLarge);
         }
-        let mut command = command;
-        loop {
-            if self.shared.is_stopping() {
-                return Err(Failure::Stopped);
-            }
-            let (reply, answer) = oneshot::channel();
-            let proposal = Proposal {
-                command,
-                deadline,
-                reply,
-            };
-            match self.shared.proposals.try_send(proposal) {
-                Ok(()) => {}
-                Err(queue::SendError::Full(_)) => return Err(Failure::TooManyRequests),
-                Err(queue::SendError::Closed(_)) => return Err(Failure::Stopped),
-            }
-            match answer.await {
-                Ok(Answer::Applied(outcome)) => return outcome.map_err(Failure::from),
-                Ok(Answer::Failed(failure)) => return Err(failure),
-                Ok(Answer::Again(again)) => command = again,
-                // The proposer went without a word; it may have proposed the command before.
-                Err(oneshot::Dropped) => return Err(Failure::Unknown),
-            }
-        }
+        self.shared.propose(command, deadline).await
     }
 
     /// A root that is fresh enough for a read that begins now.
@@ -249,13 +245,22 @@ impl Node {
             Consistency::Serializable => return Ok(self.root()),
             Consistency::Linearizable => {}
         }
-        reads::linearizable(
+        let leads = self.leadership.borrow().leads;
+        let index = reads::barrier(
             &self.shared.env,
             &*self.engine,
-            &self.shared.roots,
+            &self.barriers,
+            leads,
             deadline,
-        )
-        .await
+        );
+        let index = match index.await {
+            Ok(index) => index,
+            Err(Failure::TimedOut) if self.leadership.borrow().leader.is_none() => {
+                return Err(Failure::NoLeader);
+            }
+            Err(failure) => return Err(failure),
+        };
+        reads::applied(&self.shared.env, &self.shared.roots, index, deadline).await
     }
 
     /// Ends once everything that applied compactions make unnecessary has been removed.
@@ -273,146 +278,6 @@ impl Node {
                 .await
                 .map_err(|_| Failure::Unknown)?;
         }
-    }
-
-    /// Makes a lease; `lease` 0 has one chosen. Answers with the TTL granted, in seconds.
-    ///
-    /// # Errors
-    /// As [`Node::propose`], and `TtlTooLarge`.
-    pub async fn lease_grant(
-        &self,
-        lease: LeaseId,
-        ttl_s: i64,
-        deadline: Instant,
-    ) -> Result<(Reply, i64), Failure> {
-        if ttl_s > LEASE_TTL_S_MAX {
-            return Err(Failure::TtlTooLarge);
-        }
-        let asked = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0));
-        let ttl = asked.max(self.shared.config.lease_ttl_min);
-        let ttl_ms = u64::try_from(ttl.as_millis()).expect("a bounded TTL fits");
-        let lease = if lease == 0 {
-            self.choose_lease()
-        } else {
-            lease
-        };
-        let reply = self
-            .propose(Command::LeaseGrant { lease, ttl_ms }, deadline)
-            .await?;
-        Ok((reply, whole_seconds(ttl)))
-    }
-
-    /// A positive number that no lease has, as far as this member knows.
-    fn choose_lease(&self) -> LeaseId {
-        let root = self.root();
-        loop {
-            let lease = (self.shared.env.random() >> 1).cast_signed();
-            if lease > 0 && root.lease(lease).is_none() {
-                return lease;
-            }
-        }
-    }
-
-    /// Renews a lease; answers with its TTL in seconds, or `None` if there is no such lease.
-    ///
-    /// # Errors
-    /// `NoLeader`, `TimedOut`, `TooManyRequests`, `Stopped`, `Unknown`.
-    pub async fn lease_keep_alive(
-        &self,
-        lease: LeaseId,
-        deadline: Instant,
-    ) -> Result<Option<i64>, Failure> {
-        // From here on the lease does not expire until the renewal has its answer.
-        let mut arrived = Arrived::at(&self.shared, lease);
-        loop {
-            self.read(Consistency::Linearizable, deadline).await?;
-            let now = self.shared.env.clock();
-            let renewal = self
-                .shared
-                .reigning()
-                .as_mut()
-                .map(|reigning| reigning.leases.renew(now, lease));
-            match renewal {
-                None => self.await_reign(deadline).await?,
-                Some(Renewal::Unknown) => return Ok(None),
-                Some(Renewal::Renewed(ttl)) => return Ok(Some(whole_seconds(ttl))),
-                Some(Renewal::ClearCheckpoint) => {
-                    let command = Command::LeaseCheckpoint {
-                        remaining: vec![(lease, 0)],
-                    };
-                    self.propose(command, deadline).await?;
-                }
-                Some(Renewal::Wait(outcome)) => {
-                    let ended = self.shared.env.deadline(deadline, outcome).await;
-                    if ended == Err(synod_env::world::DeadlinePassed) {
-                        return Err(Failure::TimedOut);
-                    }
-                }
-            }
-            // The new one counts before the old one is gone.
-            drop(std::mem::replace(
-                &mut arrived,
-                Arrived::at(&self.shared, lease),
-            ));
-        }
-    }
-
-    /// Gives a new leader a moment to have its reign applied.
-    async fn await_reign(&self, deadline: Instant) -> Result<(), Failure> {
-        let now = self.now();
-        if now >= deadline {
-            return Err(Failure::NoLeader);
-        }
-        let next = deadline.min(now + reads::ASK_AGAIN);
-        self.shared.env.sleep_until(next).await;
-        Ok(())
-    }
-
-    /// A lease's times, and with `keys` what hangs on it; `None` if there is no such lease.
-    ///
-    /// # Errors
-    /// As [`Node::read`].
-    pub async fn lease_time_to_live(
-        &self,
-        lease: LeaseId,
-        keys: bool,
-        deadline: Instant,
-    ) -> Result<Option<TimeToLive>, Failure> {
-        let (root, times) = loop {
-            let root = self.read(Consistency::Linearizable, deadline).await?;
-            let now = self.shared.env.clock();
-            let times = self
-                .shared
-                .reigning()
-                .as_ref()
-                .map(|reigning| reigning.leases.remaining(now, lease));
-            match times {
-                Some(times) => break (root, times),
-                None => self.await_reign(deadline).await?,
-            }
-        };
-        let Some((ttl, left)) = times else {
-            return Ok(None);
-        };
-        let keys = if keys {
-            root.lease_keys(lease).collect()
-        } else {
-            Vec::new()
-        };
-        Ok(Some(TimeToLive {
-            granted_s: whole_seconds(ttl),
-            remaining_s: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            keys,
-        }))
-    }
-
-    /// All leases, sorted.
-    ///
-    /// # Errors
-    /// As [`Node::read`].
-    pub async fn leases(&self, deadline: Instant) -> Result<Vec<LeaseId>, Failure> {
-        let root = self.read(Consistency::Linearizable, deadline).await?;
-        Ok(root.leases().map(|lease| lease.id).collect())
     }
 
     /// Opens a watch stream.
@@ -442,7 +307,7 @@ impl Node {
     /// everything ends, at `deadline` at the latest.
     pub async fn stop(&self, deadline: Instant) {
         self.shared.begin_stop();
-        while self.shared.inflight().len() > 0 && self.now() < deadline {
+        while self.shared.inflight().is_awaited() && self.now() < deadline {
             self.shared.env.sleep(Duration::from_millis(5)).await;
         }
         let stopped = self.shared.env.deadline(deadline, self.engine.stop()).await;
@@ -468,40 +333,4 @@ impl fmt::Debug for Node {
             .field("member", &self.shared.member)
             .finish_non_exhaustive()
     }
-}
-
-/// A renewal between its arrival and the end of its quorum round.
-struct Arrived<'a> {
-    shared: &'a Shared,
-    lease: LeaseId,
-    /// The reign whose lease clock counts it.
-    reign: Option<u64>,
-}
-
-impl<'a> Arrived<'a> {
-    fn at(shared: &'a Shared, lease: LeaseId) -> Self {
-        let reign = shared
-            .reigning()
-            .as_mut()
-            .and_then(|r| r.leases.renewal_arrived(lease).then_some(r.reign));
-        Self {
-            shared,
-            lease,
-            reign,
-        }
-    }
-}
-
-impl Drop for Arrived<'_> {
-    fn drop(&mut self) {
-        if let Some(reigning) = self.shared.reigning().as_mut()
-            && Some(reigning.reign) == self.reign
-        {
-            reigning.leases.renewal_gone(self.lease);
-        }
-    }
-}
-
-fn whole_seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)
 }

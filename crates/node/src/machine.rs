@@ -7,7 +7,11 @@
 use crate::inflight::Answer;
 use crate::leases::LeaseClock;
 use crate::shared::{Reigning, Shared};
+use crate::snapshots::Snapshots;
+use crate::transfer::Received;
 use bytes::Bytes;
+use std::any::Any;
+use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +19,17 @@ use synod_env::{BoxFuture, oneshot};
 use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_state::command::Batch;
 use synod_state::reply::Event;
-use synod_state::{LeaseChange, Root, State};
-
-/// Writes a snapshot of a root that has applied everything up to the index, with the engine's own
-/// part beside it. The future ends when it is durable.
-pub(crate) type SnapshotWriter =
-    Box<dyn FnMut(Index, Bytes, Root) -> BoxFuture<'static, io::Result<()>> + Send>;
+use synod_state::{LeaseChange, State};
 
 /// The replicated state on this member, as the engine drives it.
 pub(crate) struct Replica {
     state: State,
     shared: Arc<Shared>,
-    snapshots: SnapshotWriter,
+    snapshots: Snapshots,
 }
 
 impl Replica {
-    pub(crate) fn new(state: State, shared: Arc<Shared>, snapshots: SnapshotWriter) -> Self {
+    pub(crate) fn new(state: State, shared: Arc<Shared>, snapshots: Snapshots) -> Self {
         Self {
             state,
             shared,
@@ -65,12 +64,6 @@ impl Replica {
             inflight = self.shared.inflight();
         }
         if own {
-            // No acknowledgement without durability: the one-member quorum is this log.
-            let durable = (self.shared.durable)();
-            assert!(
-                durable >= index,
-                "entry {index} is applied but durable only to {durable}"
-            );
             inflight.applied(batch.origin.sequence, applied.outcomes, answers);
         }
     }
@@ -127,7 +120,7 @@ impl Replica {
 
 impl Machine for Replica {
     fn apply(&mut self, entries: Vec<Entry>) {
-        let Some(last) = entries.last().map(|entry| entry.index) else {
+        let Some((last, epoch)) = entries.last().map(|entry| (entry.index, entry.epoch)) else {
             return;
         };
         let mut events = Vec::new();
@@ -146,8 +139,10 @@ impl Machine for Replica {
         }
         let root = self.state.root();
         self.shared.applied_bytes(bytes);
+        self.shared.epoch_applied(epoch);
         self.shared.roots.publish(root.clone(), last);
         self.shared.hub.publish(&root, &events);
+        self.shared.reign_applied(root.reign());
         for (reply, answer) in answers {
             // Whoever gave up waiting learns nothing; the command is done all the same.
             drop(reply.send(answer));
@@ -156,18 +151,43 @@ impl Machine for Replica {
 
     fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {
         self.shared.snapshot_began();
-        (self.snapshots)(at, position, self.state.root())
+        self.snapshots.write(at, position, self.state.root())
     }
 
     fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
-        unreachable!("the only member sends its snapshot to nobody")
+        let reader = self.snapshots.outgoing();
+        Box::pin(ready(Ok(reader)))
     }
 
-    fn incoming(&mut self, _at: Index, _position: Bytes) -> Box<dyn SnapshotReceiver> {
-        unreachable!("the only member receives no snapshot")
+    fn incoming(&mut self, at: Index, position: Bytes) -> Box<dyn SnapshotReceiver> {
+        self.snapshots.incoming(at, position)
     }
 
-    fn install(&mut self, _received: Box<dyn ReceivedSnapshot>) {
-        unreachable!("the only member receives no snapshot")
+    fn install(&mut self, received: Box<dyn ReceivedSnapshot>) {
+        let received: Box<dyn Any> = received;
+        let Received { at, state } = *received
+            .downcast::<Received>()
+            .expect("only what this machine received is given to it");
+        let member = self.shared.member;
+        tracing::info!(%at, %member, "going on from another member's snapshot");
+        let root = state.root();
+        self.state = state;
+        self.shared.snapshot_installed();
+        // It follows, and so does its clock: whoever leads counts the leases.
+        *self.shared.reigning() = None;
+        let mut answers = Vec::new();
+        let last = root.origin_sequence(member);
+        let covered = last.and_then(|(incarnation, sequence)| {
+            (incarnation == self.shared.incarnation).then_some(sequence)
+        });
+        self.shared
+            .inflight()
+            .installed(root.reign(), covered, &mut answers);
+        self.shared.roots.publish(root.clone(), at);
+        self.shared.hub.jump(&root);
+        self.shared.reign_applied(root.reign());
+        for (reply, answer) in answers {
+            drop(reply.send(answer));
+        }
     }
 }

@@ -3,14 +3,14 @@
 use crate::machine::Replica;
 use crate::roots::Roots;
 use crate::shared::Shared;
-use crate::snapshots::{self, RestoreError, Restored};
+use crate::snapshots::{self, RestoreError, Restored, Snapshots};
 use crate::watch::Hub;
 use crate::{Config, Prepared};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 use synod_env::{Env, queue};
-use synod_log::{Index, Machine};
+use synod_log::Machine;
 use synod_storage::identity::{Founding, Identity};
 use synod_storage::snapshot::SnapshotStore;
 use synod_storage::{Log, Options, Recovered, StorageError};
@@ -84,14 +84,10 @@ pub async fn open(env: &Env, config: Config, founding: &Founding) -> Result<Open
     let hub = Hub::new(config.limits.clone(), root.revision());
     let roots = Roots::new(root, applied);
     let (sender, proposals) = queue::bounded(config.limits.proposals_waiting_max);
-    let writer = snapshots::writer(env.clone(), store, config.limits.snapshot_chunk_bytes);
-    let durable = {
-        let log = log.clone();
-        Box::new(move || Index(log.durable().unwrap_or(0)))
-    };
-    let shared = Shared::new(env.clone(), config, &identity, durable, roots, hub, sender);
+    let snapshots = Snapshots::new(env.clone(), store, config.limits.snapshot_chunk_bytes);
+    let shared = Shared::new(env.clone(), config, &identity, roots, hub, sender);
     let shared = Arc::new(shared);
-    let machine = Box::new(Replica::new(state, Arc::clone(&shared), writer));
+    let machine = Box::new(Replica::new(state, Arc::clone(&shared), snapshots));
     let prepared = Prepared { shared, proposals };
     Ok(Opened {
         prepared,

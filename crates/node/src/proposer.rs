@@ -1,23 +1,34 @@
 //! The proposer: turns waiting commands into log entries, and time into proposals.
 //!
 //! One task per member. It batches whatever waits, so batches grow by themselves under load, and
-//! proposes only during its own reign. Timers decide nothing here: an expiry, a checkpoint, a
-//! step of compaction is a proposal like any other, and the state drops it if the reign is over.
+//! proposes them during its own reign; during another member's it forwards them to that one, made
+//! for the reign that this member has applied. A leader's own batches and those forwarded to it
+//! ([`crate::intake`]) share the places in flight, turn by turn. Timers decide nothing here: an
+//! expiry, a checkpoint, a step of compaction is a proposal like any other, and the state drops it
+//! if the reign is over.
+
+mod chores;
 
 use crate::failure::Failure;
 use crate::inflight::{Answer, Proposal};
+use crate::intake::{Forwarded, Intake, Turn};
+use crate::messages::{Ask, Forwarding, Refused};
 use crate::shared::Shared;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use synod_env::{BoxFuture, Instant, Limits, oneshot, queue, watch};
+use synod_env::{BoxFuture, Instant, Lane, Limits, MemberId, oneshot, queue, watch};
 use synod_log::{Engine, Epoch, Index, ProposeError, Role, Status};
+use synod_protocols::peers::{self, AskError, Port};
 use synod_state::command::{Batch, Command, LeaseId, Origin};
 use synod_state::reply::Outcome;
 
 /// How often deadlines, leases and housekeeping are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// A forwarded batch of which nothing is heard for so long has a fence sent after it.
+const FENCE_AFTER: Duration = Duration::from_millis(500);
 
 /// How long after a failed snapshot the next one begins at the earliest.
 const SNAPSHOT_AGAIN: Duration = Duration::from_secs(10);
@@ -25,7 +36,31 @@ const SNAPSHOT_AGAIN: Duration = Duration::from_secs(10);
 /// Proposals of the member's own that may be unsettled at a time.
 const OWN_MAX: usize = 4;
 
+/// What an encoded batch may have beside its commands, in bytes.
+const BATCH_OVERHEAD_MAX: usize = 64;
+
 type Settled = Result<Index, ProposeError>;
+
+/// Until when somebody waits for a command, and where the answer goes.
+type Waiter = (Instant, oneshot::Sender<Answer>);
+
+/// A batch that another member forwarded, on its way to the proposer.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) from: MemberId,
+    pub(crate) batch: bytes::Bytes,
+    /// After that nobody waits for it any more.
+    pub(crate) until: Instant,
+    /// A fence wants no answer.
+    pub(crate) answer: Option<peers::Answer>,
+}
+
+/// Answers whoever forwarded a batch.
+pub(crate) fn answer(answer: Option<peers::Answer>, became: Forwarding) {
+    if let Some(answer) = answer {
+        answer.send(became.encode());
+    }
+}
 
 /// Proposals that this member makes by itself.
 enum Own {
@@ -33,33 +68,84 @@ enum Own {
     Checkpoint(Vec<LeaseId>),
 }
 
+struct OwnUnderWay {
+    own: Own,
+    sequence: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+/// A batch that the engine has.
+struct Proposed {
+    whose: Whose,
+    settled: BoxFuture<'static, Settled>,
+}
+
+enum Whose {
+    /// This member's own, by its sequence.
+    Own(u64),
+    /// Another member's, for this reign.
+    Other {
+        from: MemberId,
+        reign: u64,
+        forwarded: Forwarded<Option<peers::Answer>>,
+    },
+}
+
+/// A batch that the leader was sent.
+struct Sent {
+    sequence: u64,
+    became: BoxFuture<'static, Result<bytes::Bytes, AskError>>,
+}
+
 /// What the proposer reacts to.
 enum Input {
     Leadership,
-    Proposals,
-    Settled(u64, Settled),
+    /// Something may be proposed that could not be before.
+    Reign,
+    Propose,
+    Settled(Whose, Settled),
+    Heard(u64, Result<bytes::Bytes, AskError>),
+    Arrived(Arrival),
     Own(Own, Option<Outcome>),
     Tick,
     Closed,
 }
 
+/// Where batches of this member go now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    /// Into the log: this member reigns.
+    Here { reign: u64 },
+    /// To the member that reigns.
+    Leader { leader: MemberId, reign: u64 },
+    /// Nobody leads whose reign is applied here.
+    Nowhere,
+}
+
 pub(crate) struct Proposer {
     shared: Arc<Shared>,
     engine: Arc<dyn Engine>,
+    port: Port,
     leadership: watch::Receiver<Leadership>,
+    /// The reign in the state.
+    reign: watch::Receiver<u64>,
     queue: queue::Receiver<Proposal>,
+    arrivals: queue::Receiver<Arrival>,
+    intake: Intake<Option<peers::Answer>>,
     /// Epoch in which this member leads, as the engine says.
     leads: Option<Epoch>,
     sequence: u64,
-    flights: Vec<(u64, BoxFuture<'static, Settled>)>,
-    own: Vec<(Own, oneshot::Receiver<Answer>)>,
+    proposed: Vec<Proposed>,
+    sent: Vec<Sent>,
+    fenced_at: Instant,
+    own: Vec<OwnUnderWay>,
     tick: BoxFuture<'static, ()>,
     waiting: Vec<Proposal>,
     snapshotting: Option<BoxFuture<'static, std::io::Result<Index>>>,
     /// No snapshot begins before that: the last one failed.
     snapshot_not_before: Instant,
-    /// The engine had no place for a batch: nothing is proposed until another batch settles or
-    /// time passes.
+    /// There was no place for a batch, or nobody to take it: nothing is proposed until another
+    /// batch settles, somebody else leads, or time passes.
     held: bool,
     /// A batch came to nothing: compaction waits for time to pass.
     compaction_held: bool,
@@ -72,6 +158,7 @@ pub(crate) struct Proposer {
 pub(crate) struct Leadership {
     pub(crate) epoch: Epoch,
     pub(crate) leads: bool,
+    pub(crate) leader: Option<MemberId>,
     pub(crate) fatal: Option<String>,
 }
 
@@ -84,6 +171,7 @@ impl From<&Status> for Leadership {
         Self {
             epoch: status.epoch,
             leads,
+            leader: status.leader,
             fatal: status.fatal.clone(),
         }
     }
@@ -93,18 +181,29 @@ impl Proposer {
     pub(crate) fn new(
         shared: Arc<Shared>,
         engine: Arc<dyn Engine>,
+        port: Port,
         leadership: watch::Receiver<Leadership>,
         queue: queue::Receiver<Proposal>,
+        arrivals: queue::Receiver<Arrival>,
     ) -> Self {
         let tick = shared.env.sleep(TICK);
+        let limits = &shared.config.limits;
+        let bytes_max = limits.batch_bytes_max.max(limits.request_bytes_max) + BATCH_OVERHEAD_MAX;
+        let intake = Intake::new(shared.member, limits.batches_inflight_max, bytes_max);
         Self {
+            reign: shared.reign(),
             shared,
             engine,
+            port,
             leadership,
             queue,
+            arrivals,
+            intake,
             leads: None,
             sequence: 0,
-            flights: Vec::new(),
+            proposed: Vec::new(),
+            sent: Vec::new(),
+            fenced_at: Instant::ZERO,
             own: Vec::new(),
             tick,
             waiting: Vec::new(),
@@ -124,99 +223,147 @@ impl Proposer {
                 Input::Leadership => {
                     let fatal = self.leadership.borrow_seen().fatal.clone();
                     if fatal.is_some() {
-                        self.shared.stopped(fatal);
-                        return;
+                        return self.end(fatal);
                     }
                     self.leadership_changed();
                 }
-                Input::Proposals => self.propose_waiting(),
-                Input::Settled(sequence, result) => self.settled(sequence, result),
+                Input::Reign => self.held = false,
+                Input::Propose => self.propose_next(),
+                Input::Settled(Whose::Own(sequence), result) => self.settled(sequence, result),
+                Input::Settled(
+                    Whose::Other {
+                        from,
+                        reign,
+                        forwarded,
+                    },
+                    result,
+                ) => self.settled_for(from, reign, forwarded, result),
+                Input::Heard(sequence, became) => self.heard(sequence, became),
+                Input::Arrived(arrival) => self.arrived(arrival),
                 Input::Own(own, outcome) => self.own_settled(own, outcome.as_ref()),
                 Input::Tick => {
                     self.tick = self.shared.env.sleep(TICK);
                     self.housekeeping();
                 }
-                Input::Closed => {
-                    self.shared.stopped(None);
-                    return;
-                }
+                Input::Closed => return self.end(None),
             }
+            self.intake_follows();
             self.compact_on();
         }
     }
 
-    async fn next(&mut self) -> Input {
-        poll_fn(|cx| {
-            for place in 0..self.flights.len() {
-                let (sequence, flight) = &mut self.flights[place];
-                if let Poll::Ready(result) = flight.as_mut().poll(cx) {
-                    let sequence = *sequence;
-                    drop(self.flights.swap_remove(place));
-                    return Poll::Ready(Input::Settled(sequence, result));
-                }
-            }
-            for place in 0..self.own.len() {
-                if let Poll::Ready(answer) = std::pin::Pin::new(&mut self.own[place].1).poll(cx) {
-                    let (own, _) = self.own.swap_remove(place);
-                    let outcome = match answer {
-                        Ok(Answer::Applied(outcome)) => Some(outcome),
-                        Ok(Answer::Again(_) | Answer::Failed(_)) | Err(oneshot::Dropped) => None,
-                    };
-                    return Poll::Ready(Input::Own(own, outcome));
-                }
-            }
-            match self.leadership.poll_changed(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Input::Leadership),
-                Poll::Ready(Err(watch::Closed)) => return Poll::Ready(Input::Closed),
-                Poll::Pending => {}
-            }
-            if let Some(snapshot) = &mut self.snapshotting
-                && let Poll::Ready(result) = snapshot.as_mut().poll(cx)
-            {
-                self.snapshotting = None;
-                match result {
-                    Ok(index) => tracing::info!(%index, "snapshot written"),
-                    Err(error) => {
-                        tracing::warn!(%error, "failed to write a snapshot; it is tried again");
-                        self.shared.snapshot_failed();
-                        self.snapshot_not_before = self.shared.env.now() + SNAPSHOT_AGAIN;
-                    }
-                }
-            }
-            if self.may_propose() {
-                if !self.waiting.is_empty() {
-                    return Poll::Ready(Input::Proposals);
-                }
-                if let Poll::Ready(proposal) = self.queue.poll_receive(cx) {
-                    let Some(proposal) = proposal else {
-                        return Poll::Ready(Input::Closed);
-                    };
-                    self.waiting.push(proposal);
-                    return Poll::Ready(Input::Proposals);
-                }
-            }
-            self.tick.as_mut().poll(cx).map(|()| Input::Tick)
-        })
-        .await
+    /// Nothing will be proposed any more. What waits was never proposed.
+    fn end(&mut self, fatal: Option<String>) {
+        self.shared.stopped(fatal);
+        self.queue.drain(&mut self.waiting, usize::MAX);
+        for proposal in self.waiting.drain(..) {
+            proposal.answer(Answer::Failed(Failure::Stopped));
+        }
+        for address in self.intake.set_reign(None) {
+            answer(address, Forwarding::Refused(Refused::NotLeading));
+        }
     }
 
-    fn may_propose(&self) -> bool {
-        !self.held
-            && self.leads.is_some()
-            && self.flights.len() < self.limits().batches_inflight_max
-            && self
-                .shared
-                .reigning()
-                .as_ref()
-                .is_some_and(|r| Some(Epoch(r.reign)) == self.leads)
+    async fn next(&mut self) -> Input {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+        for place in 0..self.proposed.len() {
+            if let Poll::Ready(result) = self.proposed[place].settled.as_mut().poll(cx) {
+                let whose = self.proposed.swap_remove(place).whose;
+                return Poll::Ready(Input::Settled(whose, result));
+            }
+        }
+        for place in 0..self.sent.len() {
+            if let Poll::Ready(became) = self.sent[place].became.as_mut().poll(cx) {
+                let sequence = self.sent.swap_remove(place).sequence;
+                return Poll::Ready(Input::Heard(sequence, became));
+            }
+        }
+        for place in 0..self.own.len() {
+            let answer = std::pin::Pin::new(&mut self.own[place].answer);
+            if let Poll::Ready(answer) = answer.poll(cx) {
+                let own = self.own.swap_remove(place).own;
+                let outcome = match answer {
+                    Ok(Answer::Applied(outcome)) => Some(outcome),
+                    Ok(Answer::Again(_) | Answer::Failed(_)) | Err(oneshot::Dropped) => None,
+                };
+                return Poll::Ready(Input::Own(own, outcome));
+            }
+        }
+        match self.leadership.poll_changed(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Input::Leadership),
+            Poll::Ready(Err(watch::Closed)) => return Poll::Ready(Input::Closed),
+            Poll::Pending => {}
+        }
+        if self.reign.poll_changed(cx).is_ready() {
+            return Poll::Ready(Input::Reign);
+        }
+        if let Poll::Ready(Some(arrival)) = self.arrivals.poll_receive(cx) {
+            return Poll::Ready(Input::Arrived(arrival));
+        }
+        if let Some(snapshot) = &mut self.snapshotting
+            && let Poll::Ready(result) = snapshot.as_mut().poll(cx)
+        {
+            self.snapshotting = None;
+            self.snapshot_ended(result);
+        }
+        let route = self.route();
+        if self.has_room(route) {
+            if self.waiting.is_empty()
+                && let Poll::Ready(proposal) = self.queue.poll_receive(cx)
+            {
+                let Some(proposal) = proposal else {
+                    return Poll::Ready(Input::Closed);
+                };
+                self.waiting.push(proposal);
+            }
+            if !self.waiting.is_empty() || self.intake.has_waiting() {
+                return Poll::Ready(Input::Propose);
+            }
+        }
+        self.tick.as_mut().poll(cx).map(|()| Input::Tick)
     }
 
     fn limits(&self) -> &Limits {
         &self.shared.config.limits
     }
 
+    fn route(&self) -> Route {
+        if let Some(epoch) = self.leads {
+            let reigning = self.shared.reigning();
+            return match reigning.as_ref().filter(|r| Epoch(r.reign) == epoch) {
+                Some(reigning) => Route::Here {
+                    reign: reigning.reign,
+                },
+                None => Route::Nowhere,
+            };
+        }
+        let leadership = self.leadership.borrow();
+        let reign = *self.reign.borrow();
+        match leadership.leader {
+            Some(leader) if leader != self.shared.member && Epoch(reign) == leadership.epoch => {
+                Route::Leader { leader, reign }
+            }
+            Some(_) | None => Route::Nowhere,
+        }
+    }
+
+    /// True if one more batch may go that way.
+    fn has_room(&self, route: Route) -> bool {
+        let inflight = match route {
+            Route::Here { .. } => self.proposed.len(),
+            // Those of which nothing was heard keep their places, so that they stay few.
+            Route::Leader { .. } => self.shared.inflight().len(),
+            Route::Nowhere => return false,
+        };
+        !self.held && inflight < self.limits().batches_inflight_max
+    }
+
     /// A new leader's first entry is its reign; a former leader's timers stop.
     fn leadership_changed(&mut self) {
+        self.held = false;
         let leadership = self.leadership.borrow_seen().clone();
         let leads = leadership.leads.then_some(leadership.epoch);
         if leads == self.leads {
@@ -227,6 +374,17 @@ impl Proposer {
         if let Some(epoch) = leads {
             tracing::info!(%epoch, "leading");
             self.propose_reign(epoch);
+        }
+    }
+
+    /// Batches of other members are taken up during this member's reign only.
+    fn intake_follows(&mut self) {
+        let reign = match self.route() {
+            Route::Here { reign } => Some(reign),
+            Route::Leader { .. } | Route::Nowhere => None,
+        };
+        for address in self.intake.set_reign(reign) {
+            answer(address, Forwarding::Refused(Refused::NotLeading));
         }
     }
 
@@ -243,12 +401,39 @@ impl Proposer {
         if root.compaction_step() != events {
             commands.push(Command::SetCompactionStep { events });
         }
-        self.propose(epoch.0, root.time_ms(), commands, Vec::new());
-        self.reign_flight = Some(self.sequence);
+        self.reign_flight = Some(self.propose(epoch.0, commands, Vec::new()));
     }
 
-    /// Proposes what waits, as one batch; what does not fit waits on.
-    fn propose_waiting(&mut self) {
+    /// Proposes one batch, or sends one to whoever reigns.
+    fn propose_next(&mut self) {
+        let route = self.route();
+        let turn = match route {
+            Route::Here { .. } => self.intake.next(!self.waiting.is_empty()),
+            Route::Leader { .. } => Turn::Own,
+            Route::Nowhere => return,
+        };
+        match turn {
+            Turn::Nobody => {}
+            Turn::Own => {
+                let Some((commands, waiters)) = self.take_waiting() else {
+                    return;
+                };
+                match route {
+                    Route::Here { reign } => {
+                        self.propose(reign, commands, waiters);
+                    }
+                    Route::Leader { leader, reign } => {
+                        self.forward(leader, reign, commands, waiters);
+                    }
+                    Route::Nowhere => unreachable!("nothing is taken for no route"),
+                }
+            }
+            Turn::Forwarded(from, forwarded) => self.propose_for(from, forwarded),
+        }
+    }
+
+    /// The commands of one batch, with whoever waits for each; what does not fit waits on.
+    fn take_waiting(&mut self) -> Option<(Vec<Command>, Vec<Waiter>)> {
         let (commands_max, bytes_max) = (
             self.limits().batch_commands_max,
             self.limits().batch_bytes_max,
@@ -256,9 +441,6 @@ impl Proposer {
         let room = commands_max.saturating_sub(self.waiting.len());
         self.queue.drain(&mut self.waiting, room);
         let now = self.shared.env.now();
-        let Some((reign, time_ms)) = self.reign() else {
-            return;
-        };
         let mut commands = Vec::with_capacity(self.waiting.len());
         let mut waiters = Vec::with_capacity(self.waiting.len());
         let mut bytes = 0;
@@ -286,41 +468,39 @@ impl Proposer {
             waiters.push((proposal.deadline, proposal.reply));
         }
         self.waiting.extend(waiting);
-        if !commands.is_empty() {
-            self.propose(reign, time_ms, commands, waiters);
-        }
+        (!commands.is_empty()).then_some((commands, waiters))
     }
 
-    /// This member's reign and the service time now, if it reigns.
-    fn reign(&self) -> Option<(u64, u64)> {
+    /// Service time now, if this member reigns.
+    fn service_time_ms(&self) -> Option<u64> {
         let now = self.shared.env.clock();
-        self.shared
-            .reigning()
-            .as_ref()
-            .map(|r| (r.reign, r.service_time_ms(now)))
+        let reigning = self.shared.reigning();
+        reigning.as_ref().map(|r| r.service_time_ms(now))
     }
 
-    fn propose(
-        &mut self,
-        reign: u64,
-        time_ms: u64,
-        commands: Vec<Command>,
-        mut waiters: Vec<(Instant, oneshot::Sender<Answer>)>,
-    ) {
+    fn batch(&mut self, reign: u64, time_ms: u64, commands: Vec<Command>) -> Batch {
         self.sequence += 1;
-        let sequence = self.sequence;
-        let (member, incarnation) = (self.shared.member, self.shared.incarnation);
         let origin = Origin {
-            member,
-            incarnation,
-            sequence,
+            member: self.shared.member,
+            incarnation: self.shared.incarnation,
+            sequence: self.sequence,
         };
-        let batch = Batch {
+        Batch {
             origin,
             reign,
             time_ms,
             commands,
-        };
+        }
+    }
+
+    /// Proposes a batch of this member's; its sequence.
+    fn propose(&mut self, reign: u64, commands: Vec<Command>, mut waiters: Vec<Waiter>) -> u64 {
+        // Before its reign is applied, time stands where the state has it.
+        let time_ms = self
+            .service_time_ms()
+            .unwrap_or_else(|| self.shared.roots.latest().time_ms());
+        let batch = self.batch(reign, time_ms, commands);
+        let sequence = batch.origin.sequence;
         let encoded = batch.encode();
         let vital = leads_out_of_trouble(&batch.commands);
         // Commands of the member's own that nobody waits for have a waiter that is gone.
@@ -329,48 +509,121 @@ impl Proposer {
         }
         self.shared
             .inflight()
-            .insert(sequence, reign, batch.commands, waiters);
-        let proposed = if vital {
+            .insert(sequence, reign, batch.commands, waiters, None);
+        let settled = if vital {
             self.engine.propose_reserved(encoded)
         } else {
             self.engine.propose(encoded)
         };
-        self.flights.push((sequence, proposed));
+        let whose = Whose::Own(sequence);
+        self.proposed.push(Proposed { whose, settled });
+        sequence
     }
 
-    /// Proposes a command of the member's own and awaits its answer beside the others.
-    fn propose_own(&mut self, own: Own, command: Command) {
-        let Some((reign, time_ms)) = self.reign() else {
+    /// Proposes a batch of another member's, which was taken up for this member's reign.
+    fn propose_for(&mut self, from: MemberId, forwarded: Forwarded<Option<peers::Answer>>) {
+        let (Route::Here { reign }, Some(time_ms)) = (self.route(), self.service_time_ms()) else {
+            answer(forwarded.answer, Forwarding::Refused(Refused::NotLeading));
             return;
         };
-        let (sender, receiver) = oneshot::channel();
-        self.propose(
+        if forwarded.until <= self.shared.env.now() {
+            answer(forwarded.answer, Forwarding::Refused(Refused::Overdue));
+            return;
+        }
+        let stamped = Batch::stamp(&forwarded.batch, time_ms);
+        let settled = if forwarded.vital {
+            self.engine.propose_reserved(stamped)
+        } else {
+            self.engine.propose(stamped)
+        };
+        let whose = Whose::Other {
+            from,
             reign,
-            time_ms,
-            vec![command],
-            vec![(Instant::NEVER, sender)],
-        );
-        self.own.push((own, receiver));
+            forwarded,
+        };
+        self.proposed.push(Proposed { whose, settled });
     }
 
+    /// Sends a batch to the member that reigns, which puts the service time in.
+    fn forward(
+        &mut self,
+        leader: MemberId,
+        reign: u64,
+        commands: Vec<Command>,
+        waiters: Vec<Waiter>,
+    ) {
+        let now = self.shared.env.now();
+        let until = waiters.iter().map(|(deadline, _)| *deadline).max();
+        let until = until.expect("a batch has a command, and each its waiter");
+        let batch = self.batch(reign, 0, commands);
+        let sequence = batch.origin.sequence;
+        let ask = Ask::Forward {
+            within: until.saturating_since(now),
+            batch: batch.encode(),
+        };
+        self.shared
+            .inflight()
+            .insert(sequence, reign, batch.commands, waiters, Some(now));
+        let became = self.port.ask(leader, Lane::Append, ask.encode(), until);
+        self.sent.push(Sent { sequence, became });
+    }
+
+    /// Sends an empty batch after those of which nothing was heard for some time: once it is
+    /// applied they are settled, whether they arrived or not. They themselves are never sent
+    /// again, for they may arrive yet.
+    fn fence(&mut self, now: Instant) {
+        let Route::Leader { leader, reign } = self.route() else {
+            return;
+        };
+        let Some(unheard) = self.shared.inflight().unheard_since() else {
+            return;
+        };
+        if now.saturating_since(unheard.max(self.fenced_at)) < FENCE_AFTER {
+            return;
+        }
+        self.fenced_at = now;
+        let fence = self.batch(reign, 0, Vec::new());
+        let ask = Ask::Forward {
+            within: self.limits().request_timeout,
+            batch: fence.encode(),
+        };
+        // If it is not sent, another is due soon.
+        let _unsent = self.port.tell(leader, Lane::Append, ask.encode());
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        let Arrival {
+            from,
+            batch,
+            until,
+            answer: address,
+        } = arrival;
+        self.intake_follows();
+        if let Err((address, why)) = self.intake.take(from, batch, until, address) {
+            answer(address, Forwarding::Refused(why));
+        }
+    }
+
+    /// The engine is done with a batch of this member's.
     fn settled(&mut self, sequence: u64, result: Settled) {
         let began_reign = self.reign_flight == Some(sequence);
         if began_reign {
             self.reign_flight = None;
         }
-        self.held = result == Err(ProposeError::Busy);
+        self.held = not_now(&result);
         self.compaction_held |= result.is_err();
         let failure = match result {
             // The machine has answered the waiters already, or found the batch void.
             Ok(_) => return,
-            Err(ProposeError::Busy) if !began_reign => {
-                let mut again = self.shared.inflight().take_back(sequence);
-                again.append(&mut self.waiting);
-                self.waiting = again;
-                return;
+            Err(ProposeError::Busy | ProposeError::NotLeader(_) | ProposeError::NoQuorum) => {
+                // What time made this member propose is not proposed in a later reign.
+                let is_own = began_reign || self.own.iter().any(|own| own.sequence == sequence);
+                if !is_own {
+                    self.take_back(sequence);
+                    return;
+                }
+                Failure::TooManyRequests
             }
-            Err(ProposeError::Busy) => Failure::TooManyRequests,
-            Err(ProposeError::NotLeader(_) | ProposeError::NoQuorum) => Failure::NoLeader,
             Err(ProposeError::NoSpace) => Failure::NoSpace,
             // It may still be applied: the waiters learn it then, or at their deadline.
             Err(ProposeError::Unknown) => return,
@@ -379,27 +632,63 @@ impl Proposer {
         self.shared.inflight().refused(sequence, &failure);
     }
 
-    fn own_settled(&mut self, own: Own, outcome: Option<&Outcome>) {
-        match own {
-            Own::Expire(leases) => {
-                if outcome.is_none() {
-                    let now = self.shared.env.clock();
-                    if let Some(reigning) = self.shared.reigning().as_mut() {
-                        reigning.leases.expiry_failed(now, &leases);
-                    }
-                }
+    /// The engine is done with a batch of another member's.
+    fn settled_for(
+        &mut self,
+        from: MemberId,
+        reign: u64,
+        forwarded: Forwarded<Option<peers::Answer>>,
+        result: Settled,
+    ) {
+        self.held = not_now(&result);
+        let became = match result {
+            Ok(at) => Forwarding::Proposed { at },
+            Err(ProposeError::Busy) if self.route() == (Route::Here { reign }) => {
+                self.intake.put_back(from, forwarded);
+                return;
             }
-            Own::Checkpoint(leases) => {
-                if outcome.is_none()
-                    && let Some(reigning) = self.shared.reigning().as_mut()
-                {
-                    reigning.leases.checkpoint_failed(&leases);
-                }
+            Err(ProposeError::Busy | ProposeError::NotLeader(_) | ProposeError::NoQuorum) => {
+                Forwarding::Refused(Refused::NotLeading)
+            }
+            Err(ProposeError::NoSpace) => Forwarding::Refused(Refused::NoSpace),
+            Err(ProposeError::Unknown | ProposeError::Stopped) => Forwarding::Unknown,
+        };
+        answer(forwarded.answer, became);
+    }
+
+    /// The leader says what became of a batch, or nobody does.
+    fn heard(&mut self, sequence: u64, became: Result<bytes::Bytes, AskError>) {
+        let became = match became {
+            Ok(answer) => Forwarding::decode(answer),
+            Err(AskError::NotSent(_)) => Ok(Forwarding::Refused(Refused::NotLeading)),
+            Err(AskError::NoAnswer) => Ok(Forwarding::Unknown),
+        };
+        match became.unwrap_or(Forwarding::Unknown) {
+            Forwarding::Proposed { .. } => self.shared.inflight().heard_of(sequence),
+            // Its fate shows in the log; if it is not there, behind a fence.
+            Forwarding::Unknown => {}
+            Forwarding::Refused(Refused::Late) => self.take_back(sequence),
+            Forwarding::Refused(Refused::NotLeading | Refused::Busy | Refused::Overdue) => {
+                self.held = true;
+                self.take_back(sequence);
+            }
+            Forwarding::Refused(Refused::NoSpace) => {
+                self.shared.inflight().refused(sequence, &Failure::NoSpace);
+            }
+            Forwarding::Refused(Refused::Unacceptable) => {
+                self.shared.inflight().refused(sequence, &Failure::TooLarge);
             }
         }
     }
 
-    /// Everything that time brings: deadlines, lease expiry, checkpoints, snapshots.
+    /// A batch was certainly not appended: its commands wait again, before all others.
+    fn take_back(&mut self, sequence: u64) {
+        let mut again = self.shared.inflight().take_back(sequence);
+        again.append(&mut self.waiting);
+        self.waiting = again;
+    }
+
+    /// Everything that time brings: deadlines, fences, lease expiry, checkpoints, snapshots.
     fn housekeeping(&mut self) {
         let now = self.shared.env.now();
         self.shared.inflight().expire(now);
@@ -411,6 +700,7 @@ impl Proposer {
             // It was refused, for example because the disk is full.
             self.propose_reign(epoch);
         }
+        self.fence(now);
         self.tick_leases();
         self.start_snapshot();
     }
@@ -418,14 +708,19 @@ impl Proposer {
     /// While nothing can be proposed, waiting commands end at their deadlines; when the member
     /// stops, at once. Up to as many as the queue holds wait here meanwhile.
     fn refuse_overdue(&mut self, now: Instant) {
+        for address in self.intake.take_overdue(now) {
+            answer(address, Forwarding::Refused(Refused::Overdue));
+        }
         let stopping = self.shared.is_stopping();
-        if self.may_propose() && !stopping {
+        if self.has_room(self.route()) && !stopping {
             return;
         }
-        let failure = match (stopping, self.leads) {
-            (true, _) => Failure::Stopped,
-            (false, Some(_)) => Failure::TimedOut,
-            (false, None) => Failure::NoLeader,
+        let failure = if stopping {
+            Failure::Stopped
+        } else if self.leadership.borrow().leader.is_some() {
+            Failure::TimedOut
+        } else {
+            Failure::NoLeader
         };
         let room = self
             .limits()
@@ -440,82 +735,18 @@ impl Proposer {
             }
         }
     }
+}
 
-    fn tick_leases(&mut self) {
-        let now = self.shared.env.clock();
-        let most = self.limits().lease_expire_batch_max;
-        let (expired, checkpoints) = {
-            let mut reigning = self.shared.reigning();
-            let Some(reigning) = reigning.as_mut() else {
-                return;
-            };
-            if let Some(gap) = reigning.leases.tick(now) {
-                let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(gap_ms, "the member stalled: all leases live longer by that");
-            }
-            if self.own.len() >= OWN_MAX {
-                // The log stalls. What is due stays due.
-                return;
-            }
-            // A lease that is granted anew by a batch under way is not the one that is due.
-            let inflight = self.shared.inflight();
-            (
-                reigning
-                    .leases
-                    .take_due(now, most, |id| inflight.grants(id)),
-                reigning
-                    .leases
-                    .take_checkpoints(now, most, |id| inflight.grants(id)),
-            )
-        };
-        if !expired.is_empty() {
-            let command = Command::LeaseExpire {
-                leases: expired.clone(),
-            };
-            self.propose_own(Own::Expire(expired), command);
-        }
-        if !checkpoints.is_empty() {
-            let leases = checkpoints.iter().map(|(id, _)| *id).collect();
-            let remaining = checkpoints
-                .into_iter()
-                .map(|(id, left)| {
-                    (
-                        id,
-                        u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
-                    )
-                })
-                .collect();
-            let command = Command::LeaseCheckpoint { remaining };
-            self.propose_own(Own::Checkpoint(leases), command);
-        }
-    }
-
-    /// A compaction goes on with each batch; when none comes, with an empty one.
-    fn compact_on(&mut self) {
-        let idle = self.flights.is_empty() && self.may_propose() && !self.shared.is_stopping();
-        if !idle || self.compaction_held || self.shared.roots.compaction_finished() {
-            return;
-        }
-        if let Some((reign, time_ms)) = self.reign() {
-            self.propose(reign, time_ms, Vec::new(), Vec::new());
-        }
-    }
-
-    /// Begins a snapshot when the log since the last one outweighs the state.
-    fn start_snapshot(&mut self) {
-        if self.snapshotting.is_some() || self.shared.env.now() < self.snapshot_not_before {
-            return;
-        }
-        let state_bytes = self.shared.roots.latest().bytes();
-        let log_bytes = self.shared.log_bytes();
-        if log_bytes >= self.limits().log_keep_bytes.max(state_bytes / 2) {
-            self.snapshotting = Some(self.engine.snapshot_now());
-        }
+/// The batch was not appended, and the next one would fare no better at once.
+fn not_now(result: &Settled) -> bool {
+    match result {
+        Err(ProposeError::Busy | ProposeError::NotLeader(_) | ProposeError::NoQuorum) => true,
+        Ok(_) | Err(ProposeError::NoSpace | ProposeError::Unknown | ProposeError::Stopped) => false,
     }
 }
 
 /// Small, and needed when the disk is full: it may use the space that is held back then.
-fn leads_out_of_trouble(commands: &[Command]) -> bool {
+pub(crate) fn leads_out_of_trouble(commands: &[Command]) -> bool {
     let vital = |command: &Command| match command {
         Command::Reign { .. }
         | Command::SetQuota { .. }

@@ -1,10 +1,12 @@
 //! Reads: which root is fresh enough.
 //!
 //! A linearizable read needs a root that holds everything acknowledged before the read began.
-//! With a lease the engine can say so at once; otherwise a quorum round can, which the engine
-//! shares among all reads that wait when it begins. A read that arrives while a round is under
+//! With a lease the engine can say so at once; otherwise a quorum round of the leader can, which
+//! is shared among all reads that wait when it begins. A read that arrives while a round is under
 //! way waits for the next one: what that round proves was proved too early for it (etcd#20418).
+//! A member that does not lead asks the leader, see [`crate::barriers`].
 
+use crate::barriers::Barriers;
 use crate::failure::Failure;
 use crate::roots::Roots;
 use std::time::Duration;
@@ -25,30 +27,32 @@ pub enum Consistency {
 /// How long a request waits before it asks again whether there is a leader.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_millis(20);
 
-/// A root for a linearizable read that begins now. Without a leader it waits for one.
-pub(crate) async fn linearizable(
+/// An index such that a root which has applied it is fresh for a read that begins now. Without a
+/// leader it waits for one.
+pub(crate) async fn barrier(
     env: &Env,
     engine: &dyn Engine,
-    roots: &Roots,
+    barriers: &Barriers,
+    leads: bool,
     deadline: Instant,
-) -> Result<Root, Failure> {
-    let index = loop {
-        if let Some(index) = engine.read_lease() {
-            break index;
-        }
+) -> Result<Index, Failure> {
+    if let Some(index) = engine.read_lease() {
+        return Ok(index);
+    }
+    if leads {
         match env.deadline(deadline, engine.read_barrier()).await {
-            Ok(Ok(index)) => break index,
-            Ok(Err(BarrierError::NotLeader(_) | BarrierError::NoQuorum)) => {
-                if env.now() >= deadline {
-                    return Err(Failure::NoLeader);
-                }
-                env.sleep_until(deadline.min(env.now() + ASK_AGAIN)).await;
-            }
+            Ok(Ok(index)) => return Ok(index),
+            // Somebody else leads, or will.
+            Ok(Err(BarrierError::NotLeader(_) | BarrierError::NoQuorum)) => {}
             Ok(Err(BarrierError::Stopped)) => return Err(Failure::Stopped),
             Err(DeadlinePassed) => return Err(Failure::TimedOut),
         }
-    };
-    applied(env, roots, index, deadline).await
+    }
+    match env.deadline(deadline, barriers.ask()).await {
+        Ok(Some(index)) => Ok(index),
+        Ok(None) => Err(Failure::Stopped),
+        Err(DeadlinePassed) => Err(Failure::TimedOut),
+    }
 }
 
 /// The first root that has applied `index`, or a later one.

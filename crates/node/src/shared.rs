@@ -1,20 +1,19 @@
 //! What the member's tasks and its callers share.
 
 use crate::Config;
-use crate::inflight::{Inflight, Proposal};
+use crate::failure::Failure;
+use crate::inflight::{Answer, Inflight, Proposal};
 use crate::leases::LeaseClock;
 use crate::roots::Roots;
 use crate::watch::Hub;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use synod_env::{Env, MemberId, Reading, queue};
-use synod_log::Index;
+use synod_env::{Env, Instant, MemberId, Reading, oneshot, queue, watch};
+use synod_log::Epoch;
+use synod_state::command::Command;
+use synod_state::reply::Reply;
 use synod_storage::identity::Identity;
-
-/// Tells up to which index this member's log is durable, which is a quorum's word as long as it is
-/// the only member.
-pub(crate) type Durable = Box<dyn Fn() -> Index + Send + Sync>;
 
 /// One member's shared parts. Each lock is held for a moment, never across a wait. The batches in
 /// flight may be locked while the reign is, never the other way round; no other two at a time.
@@ -23,12 +22,15 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) member: MemberId,
     pub(crate) incarnation: u64,
-    pub(crate) durable: Durable,
     pub(crate) roots: Arc<Roots>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) proposals: queue::Sender<Proposal>,
     inflight: Mutex<Inflight>,
     reigning: Mutex<Option<Reigning>>,
+    /// The reign in the latest root.
+    reign: watch::Sender<u64>,
+    /// The epoch of the last entry applied.
+    applied_epoch: AtomicU64,
     log_bytes: AtomicU64,
     /// Of those, what the last snapshot that began is to cover.
     snapshot_covers: AtomicU64,
@@ -62,7 +64,6 @@ impl Shared {
         env: Env,
         config: Config,
         identity: &Identity,
-        durable: Durable,
         roots: Roots,
         hub: Hub,
         proposals: queue::Sender<Proposal>,
@@ -72,16 +73,48 @@ impl Shared {
             member: MemberId(identity.member_id),
             incarnation: identity.incarnation,
             config,
-            durable,
-            roots: Arc::new(roots),
             hub: Arc::new(hub),
             proposals,
             inflight: Mutex::new(Inflight::default()),
             reigning: Mutex::new(None),
+            reign: watch::channel(roots.latest().reign()).0,
+            applied_epoch: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             snapshot_covers: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             stop_reason: Mutex::new(None),
+            roots: Arc::new(roots),
+        }
+    }
+
+    /// Puts a command that was checked into the log and answers with its outcome.
+    pub(crate) async fn propose(
+        &self,
+        mut command: Command,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
+        loop {
+            if self.is_stopping() {
+                return Err(Failure::Stopped);
+            }
+            let (reply, answer) = oneshot::channel();
+            let proposal = Proposal {
+                command,
+                deadline,
+                reply,
+            };
+            match self.proposals.try_send(proposal) {
+                Ok(()) => {}
+                Err(queue::SendError::Full(_)) => return Err(Failure::TooManyRequests),
+                Err(queue::SendError::Closed(_)) => return Err(Failure::Stopped),
+            }
+            match answer.await {
+                Ok(Answer::Applied(outcome)) => return outcome.map_err(Failure::from),
+                Ok(Answer::Failed(failure)) => return Err(failure),
+                Ok(Answer::Again(again)) => command = again,
+                // The proposer went without a word; it may have proposed the command before.
+                Err(oneshot::Dropped) => return Err(Failure::Unknown),
+            }
         }
     }
 
@@ -91,6 +124,31 @@ impl Shared {
 
     pub(crate) fn reigning(&self) -> MutexGuard<'_, Option<Reigning>> {
         self.reigning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reign in the latest root, and each change of it.
+    pub(crate) fn reign(&self) -> watch::Receiver<u64> {
+        self.reign.subscribe()
+    }
+
+    /// The published root is of `reign`.
+    pub(crate) fn reign_applied(&self, reign: u64) {
+        self.reign.send_if(|held| {
+            let changed = *held != reign;
+            *held = reign;
+            changed
+        });
+    }
+
+    /// The epoch of the last entry applied. Whoever sees a root sees this for its last entry, or
+    /// for a later one.
+    pub(crate) fn applied_epoch(&self) -> Epoch {
+        Epoch(self.applied_epoch.load(Ordering::Acquire))
+    }
+
+    /// To be called before the root is published.
+    pub(crate) fn epoch_applied(&self, epoch: Epoch) {
+        self.applied_epoch.store(epoch.0, Ordering::Release);
     }
 
     pub(crate) fn applied_bytes(&self, bytes: usize) {
@@ -112,6 +170,12 @@ impl Shared {
     pub(crate) fn snapshot_failed(&self) {
         let covered = self.snapshot_covers.swap(0, Ordering::Relaxed);
         self.log_bytes.fetch_add(covered, Ordering::Relaxed);
+    }
+
+    /// Another member's snapshot is in the place of the state: the log before it is covered.
+    pub(crate) fn snapshot_installed(&self) {
+        self.log_bytes.store(0, Ordering::Relaxed);
+        self.snapshot_covers.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn begin_stop(&self) {

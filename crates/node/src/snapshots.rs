@@ -4,13 +4,12 @@
 //! that are still the same nodes as in the snapshot before are carried over by name instead of
 //! being written again: the cost follows the change. Loading reads and decodes on several threads.
 
-use crate::machine::SnapshotWriter;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use synod_env::{Env, oneshot};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use synod_env::{BoxFuture, Env, oneshot, watch};
 use synod_log::Index;
 use synod_state::{Chunk, DecodedChunk, Identity, LoadError, Root, State};
 use synod_storage::StorageError;
@@ -133,17 +132,98 @@ async fn read_share(snapshot: &Snapshot, first: usize) -> Result<Vec<DecodedChun
 /// identities keep that memory.
 type Written = BTreeMap<Identity, ChunkId>;
 
-/// Writes a member's snapshots into `store`, in chunks of about `chunk_bytes`.
-#[must_use]
-pub(crate) fn writer(env: Env, store: SnapshotStore, chunk_bytes: usize) -> SnapshotWriter {
-    let written: Arc<Mutex<Option<Written>>> = Arc::new(Mutex::new(Some(Written::new())));
-    Box::new(move |at, position, root| {
+/// A member's snapshots: written from roots, sent to others, received from them. Clones are the
+/// same.
+#[derive(Clone)]
+pub(crate) struct Snapshots {
+    pub(crate) env: Env,
+    pub(crate) store: SnapshotStore,
+    chunk_bytes: usize,
+    turn: Arc<Turn>,
+}
+
+/// Who writes into the store: one at a time.
+struct Turn {
+    /// What the next writer may carry over; `None` while somebody writes.
+    free: Mutex<Option<Written>>,
+    /// Changes when a writer is done.
+    freed: watch::Sender<()>,
+}
+
+/// The right to write into the store, until dropped.
+pub(crate) struct Held {
+    turn: Arc<Turn>,
+    written: Written,
+}
+
+impl Held {
+    /// The snapshot that counts from here on was not written from this process's memory: nothing
+    /// of what it holds in memory can be carried over from it.
+    pub(crate) fn forget(&mut self) {
+        self.written = Written::new();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.turn.lock() = Some(std::mem::take(&mut self.written));
+        self.turn.freed.send(());
+    }
+}
+
+impl Turn {
+    fn lock(&self) -> MutexGuard<'_, Option<Written>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshots {
+    /// Snapshots in `store`, written in chunks of about `chunk_bytes`.
+    #[must_use]
+    pub(crate) fn new(env: Env, store: SnapshotStore, chunk_bytes: usize) -> Self {
+        let turn = Turn {
+            free: Mutex::new(Some(Written::new())),
+            freed: watch::channel(()).0,
+        };
+        Self {
+            env,
+            store,
+            chunk_bytes,
+            turn: Arc::new(turn),
+        }
+    }
+
+    fn try_hold(&self) -> Option<Held> {
+        let written = self.turn.lock().take()?;
+        let turn = Arc::clone(&self.turn);
+        Some(Held { turn, written })
+    }
+
+    /// Waits until nobody else writes.
+    pub(crate) async fn hold(&self) -> Held {
+        let mut freed = self.turn.freed.subscribe();
+        loop {
+            if let Some(held) = self.try_hold() {
+                return held;
+            }
+            // The sender is part of this.
+            let (Ok(()) | Err(watch::Closed)) = freed.changed().await;
+        }
+    }
+
+    /// Writes a snapshot of `root`, which has applied everything up to `at`, with the engine's own
+    /// part beside it. The future ends when it is durable.
+    pub(crate) fn write(
+        &self,
+        at: Index,
+        position: Bytes,
+        root: Root,
+    ) -> BoxFuture<'static, io::Result<()>> {
         let (done, result) = oneshot::channel();
-        let (store, written) = (store.clone(), Arc::clone(&written));
-        env.spawn_dedicated("synod-snapshot", async move {
-            let outcome = write_exclusively(&store, &written, at, position, root, chunk_bytes);
+        let snapshots = self.clone();
+        self.env.spawn_dedicated("synod-snapshot", async move {
             // Whoever no longer waits finds the snapshot at the next start.
-            drop(done.send(outcome.await));
+            drop(done.send(snapshots.write_in_turn(at, position, root).await));
         });
         Box::pin(async move {
             result.await.unwrap_or_else(|oneshot::Dropped| {
@@ -152,31 +232,29 @@ pub(crate) fn writer(env: Env, store: SnapshotStore, chunk_bytes: usize) -> Snap
                 ))
             })
         })
-    })
-}
+    }
 
-async fn write_exclusively(
-    store: &SnapshotStore,
-    written: &Mutex<Option<Written>>,
-    at: Index,
-    position: Bytes,
-    root: Root,
-    chunk_bytes: usize,
-) -> io::Result<()> {
-    let lock = || written.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(before) = lock().take() else {
-        return Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "a snapshot is being written",
-        ));
-    };
-    let result = write(store, &before, at, position, &root, chunk_bytes).await;
-    let (now, result) = match result {
-        Ok(now) => (now, Ok(())),
-        Err(error) => (before, Err(io::Error::other(error))),
-    };
-    *lock() = Some(now);
-    result
+    async fn write_in_turn(&self, at: Index, position: Bytes, root: Root) -> io::Result<()> {
+        let busy = |why: &str| Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+        let Some(mut held) = self.try_hold() else {
+            return busy("a snapshot is being written or received");
+        };
+        if self.newest().is_some_and(|newest| newest > at) {
+            return busy("a later snapshot was received and is about to be installed");
+        }
+        let Self {
+            store, chunk_bytes, ..
+        } = self;
+        let result = write(store, &held.written, at, position, &root, *chunk_bytes).await;
+        held.written = result.map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    /// The last entry that the newest durable snapshot covers.
+    pub(crate) fn newest(&self) -> Option<Index> {
+        let snapshot = self.store.load()?;
+        Some(Index(snapshot.meta().index))
+    }
 }
 
 async fn write(

@@ -60,7 +60,10 @@ async fn start(env: Env, limits: Limits) -> Node {
             );
             let port = peers.port(Service::Engine);
             let engine = synod_raft::start(env, config, log, recovered, position, machine, port);
-            prepared.start(engine.await.expect("the engine starts"))
+            prepared.start(
+                engine.await.expect("the engine starts"),
+                peers.port(Service::Node),
+            )
         })
         .await
 }

@@ -347,6 +347,13 @@ impl Writer {
         Ok(id)
     }
 
+    /// Gives the snapshot up and removes the chunks that were written for it. A writer that is
+    /// only dropped leaves them for the next one to remove.
+    pub async fn give_up(self) {
+        let abandoned = std::mem::take(&mut self.store.0.lock().orphans);
+        remove_chunks(&self.store.0, abandoned).await;
+    }
+
     /// Makes the snapshot the one that counts. When this ends it is durable, and what only the
     /// one before needed is gone, unless somebody still reads it.
     ///

@@ -170,7 +170,7 @@ async fn member(
     )
     .await
     .map_err(|error| causes::engine(&error))?;
-    let node = prepared.start(engine);
+    let node = prepared.start(engine, peers.port(Service::Node));
 
     let served = async {
         leader(&node).await?;

@@ -206,6 +206,45 @@ impl Hub {
         }
     }
 
+    /// Goes on at `root`, which comes from another member's snapshot: what happened up to there
+    /// was not seen here. Synced watchers that want some of it replay it, or learn that it is
+    /// compacted.
+    ///
+    /// `root` must have been published to readers before.
+    pub(crate) fn jump(&self, root: &Root) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let revision = root.revision();
+        assert!(
+            revision >= inner.published,
+            "revision goes back from {} to {revision}",
+            inner.published
+        );
+        let unseen = inner.published + 1;
+        inner.published = revision;
+        let mut wakers = Vec::new();
+        for (stream, outlet) in &mut inner.streams {
+            for (watch, watcher) in &mut outlet.watchers {
+                if !watcher.synced || watcher.next.max(unseen) > revision {
+                    continue;
+                }
+                // A watcher's own number moves only when it is told something.
+                watcher.next = watcher.next.max(unseen);
+                watcher.synced = false;
+                watcher.quiet = false;
+                outlet.behind.push_back(*watch);
+                let (stream, watch) = (*stream, *watch);
+                inner.index.remove(&watcher.keys, Address { stream, watch });
+            }
+            if !outlet.behind.is_empty() {
+                wakers.extend(outlet.waker.take());
+            }
+        }
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
     /// Reports the progress of quiet watches that asked for it. To be called periodically.
     pub(crate) fn progress_notify(&self) {
         let mut inner = self.lock();

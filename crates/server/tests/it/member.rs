@@ -143,7 +143,10 @@ async fn member(env: &Env, limits: Limits) -> (Arc<Deposable>, Node) {
         env,
         engine.expect("an empty log can be started on"),
     ));
-    let node = prepared.start(Arc::clone(&engine) as Arc<dyn synod_log::Engine>);
+    let node = prepared.start(
+        Arc::clone(&engine) as Arc<dyn synod_log::Engine>,
+        peers.port(Service::Node),
+    );
     // The first command waits for a leader and its reign. It takes no revision.
     let first = Command::SetQuota {
         bytes: node.limits().state_bytes_max,

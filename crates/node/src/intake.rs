@@ -1,0 +1,212 @@
+//! A leader's side of forwarding: which batches of other members it takes up, and whose turn it
+//! is.
+//!
+//! A batch that a link repeats must not be proposed twice. The state drops a copy that comes after
+//! the batch, but not one that comes after the origin was told that the batch was refused and has
+//! proposed its commands anew: the copy would be a second proposal of them. So a leader takes each
+//! sequence of an origin at most once in its reign, in increasing order, and remembers it *before*
+//! it tries. It does so for one reign only: in another the state drops the batch.
+//!
+//! Nothing here knows of time passing, of links or of the engine.
+
+use crate::messages::Refused;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use synod_env::{Instant, MemberId};
+use synod_state::command::{Batch, Command, LeaseId};
+
+/// A batch of another member that was taken up.
+#[derive(Debug)]
+pub(crate) struct Forwarded<A> {
+    /// The encoded batch; the leader's service time is not in it yet.
+    pub(crate) batch: Bytes,
+    /// After that nobody waits for it any more.
+    pub(crate) until: Instant,
+    /// It may use the space that is held back when the disk is full.
+    pub(crate) vital: bool,
+    /// The leases that it makes.
+    pub(crate) grants: Vec<LeaseId>,
+    /// Where the answer goes.
+    pub(crate) answer: A,
+}
+
+/// Whose batch is to be proposed next.
+#[derive(Debug)]
+pub(crate) enum Turn<A> {
+    /// One of this member's own.
+    Own,
+    /// One that was forwarded by the member.
+    Forwarded(MemberId, Forwarded<A>),
+    /// Nobody has one.
+    Nobody,
+}
+
+/// See the module. `A` is where an answer goes.
+#[derive(Debug)]
+pub(crate) struct Intake<A> {
+    member: MemberId,
+    reign: Option<u64>,
+    /// Incarnation and sequence of the last batch taken up, by origin, in this reign.
+    taken: BTreeMap<MemberId, (u64, u64)>,
+    waiting: BTreeMap<MemberId, VecDeque<Forwarded<A>>>,
+    /// Who had the last turn.
+    last: MemberId,
+    /// Batches of one origin that may wait.
+    waiting_max: usize,
+    /// Largest encoded batch.
+    bytes_max: usize,
+}
+
+impl<A> Intake<A> {
+    pub(crate) fn new(member: MemberId, waiting_max: usize, bytes_max: usize) -> Self {
+        Self {
+            member,
+            reign: None,
+            taken: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            last: member,
+            waiting_max: waiting_max.max(1),
+            bytes_max,
+        }
+    }
+
+    /// Sets the reign in which this member leads, if it does. Batches of another reign that wait
+    /// are refused: where their answers go.
+    pub(crate) fn set_reign(&mut self, reign: Option<u64>) -> Vec<A> {
+        if reign == self.reign {
+            return Vec::new();
+        }
+        self.reign = reign;
+        self.taken.clear();
+        let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
+        waiting.map(|forwarded| forwarded.answer).collect()
+    }
+
+    /// Takes up a batch that `from` has sent; or gives back the answer's address with the reason
+    /// why not.
+    pub(crate) fn take(
+        &mut self,
+        from: MemberId,
+        batch: Bytes,
+        until: Instant,
+        answer: A,
+    ) -> Result<(), (A, Refused)> {
+        if batch.len() > self.bytes_max {
+            return Err((answer, Refused::Unacceptable));
+        }
+        // Read before it can get into the log, where every member relies on it.
+        let Ok(read) = Batch::decode(batch.clone()) else {
+            return Err((answer, Refused::Unacceptable));
+        };
+        let is_leaders = |command: &Command| {
+            matches!(command, Command::Reign { .. } | Command::LeaseExpire { .. })
+        };
+        if read.origin.member != from || read.commands.iter().any(is_leaders) {
+            return Err((answer, Refused::Unacceptable));
+        }
+        if self.reign != Some(read.reign) {
+            return Err((answer, Refused::NotLeading));
+        }
+        let number = (read.origin.incarnation, read.origin.sequence);
+        if self.taken.get(&from).is_some_and(|last| number <= *last) {
+            return Err((answer, Refused::Late));
+        }
+        self.taken.insert(from, number);
+        let waiting = self.waiting.entry(from).or_default();
+        if waiting.len() >= self.waiting_max {
+            return Err((answer, Refused::Busy));
+        }
+        let grants = read.commands.iter().filter_map(|command| match command {
+            Command::LeaseGrant { lease, .. } => Some(*lease),
+            Command::Reign { .. }
+            | Command::Put(_)
+            | Command::DeleteRange(_)
+            | Command::Txn(_)
+            | Command::Compact { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseExpire { .. }
+            | Command::LeaseCheckpoint { .. }
+            | Command::SetQuota { .. }
+            | Command::SetCompactionStep { .. }
+            | Command::SetLevel { .. } => None,
+        });
+        waiting.push_back(Forwarded {
+            until,
+            vital: crate::proposer::leads_out_of_trouble(&read.commands),
+            grants: grants.collect(),
+            batch,
+            answer,
+        });
+        Ok(())
+    }
+
+    /// Whose turn it is: after each member the next one in the order of their numbers that has
+    /// something, this member included if `own_waits`.
+    pub(crate) fn next(&mut self, own_waits: bool) -> Turn<A> {
+        if !self.has_waiting() {
+            return if own_waits { Turn::Own } else { Turn::Nobody };
+        }
+        let has = |member: MemberId| {
+            if member == self.member {
+                own_waits
+            } else {
+                self.waiting.get(&member).is_some_and(|w| !w.is_empty())
+            }
+        };
+        let mut members: Vec<MemberId> = self.waiting.keys().copied().collect();
+        members.push(self.member);
+        members.sort_unstable();
+        let (before, after): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| *member <= self.last);
+        let Some(next) = after.into_iter().chain(before).find(|member| has(*member)) else {
+            return Turn::Nobody;
+        };
+        self.last = next;
+        let forwarded = self.waiting.get_mut(&next).and_then(VecDeque::pop_front);
+        match forwarded {
+            Some(forwarded) if next != self.member => Turn::Forwarded(next, forwarded),
+            Some(_) | None => Turn::Own,
+        }
+    }
+
+    /// The engine had no place for a batch: it is its origin's turn again.
+    pub(crate) fn put_back(&mut self, from: MemberId, forwarded: Forwarded<A>) {
+        let before = self
+            .waiting
+            .range((Bound::Unbounded, Bound::Excluded(from)));
+        // Whoever comes before it in the order, so that it is next.
+        self.last = before
+            .map(|(member, _)| *member)
+            .chain((self.member < from).then_some(self.member))
+            .max()
+            .unwrap_or(MemberId(u64::MAX));
+        self.waiting.entry(from).or_default().push_front(forwarded);
+    }
+
+    /// Where the answers go to batches for which nobody waits any more.
+    pub(crate) fn take_overdue(&mut self, now: Instant) -> Vec<A> {
+        let mut overdue = Vec::new();
+        for waiting in self.waiting.values_mut() {
+            for forwarded in std::mem::take(waiting) {
+                if forwarded.until <= now {
+                    overdue.push(forwarded.answer);
+                } else {
+                    waiting.push_back(forwarded);
+                }
+            }
+        }
+        overdue
+    }
+
+    /// True if a batch waits.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting.values().any(|waiting| !waiting.is_empty())
+    }
+
+    /// True if a batch that waits makes this lease.
+    pub(crate) fn grants(&self, lease: LeaseId) -> bool {
+        let mut waiting = self.waiting.values().flatten();
+        waiting.any(|forwarded| forwarded.grants.contains(&lease))
+    }
+}

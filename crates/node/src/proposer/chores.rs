@@ -1,0 +1,137 @@
+//! What a proposer does without being asked: lease expiry, checkpoints, compaction, snapshots.
+
+use super::{OWN_MAX, Own, OwnUnderWay, Proposer, Route, SNAPSHOT_AGAIN, Whose};
+use std::io;
+use synod_env::{Instant, oneshot};
+use synod_log::{Epoch, Index};
+use synod_state::command::{Command, LeaseId};
+use synod_state::reply::Outcome;
+
+impl Proposer {
+    /// Proposes a command of the member's own and awaits its answer beside the others.
+    fn propose_own(&mut self, own: Own, command: Command) {
+        let Route::Here { reign } = self.route() else {
+            return;
+        };
+        let (sender, answer) = oneshot::channel();
+        let sequence = self.propose(reign, vec![command], vec![(Instant::NEVER, sender)]);
+        self.own.push(OwnUnderWay {
+            own,
+            sequence,
+            answer,
+        });
+    }
+
+    pub(super) fn own_settled(&mut self, own: Own, outcome: Option<&Outcome>) {
+        match own {
+            Own::Expire(leases) => {
+                if outcome.is_none() {
+                    let now = self.shared.env.clock();
+                    if let Some(reigning) = self.shared.reigning().as_mut() {
+                        reigning.leases.expiry_failed(now, &leases);
+                    }
+                }
+            }
+            Own::Checkpoint(leases) => {
+                if outcome.is_none()
+                    && let Some(reigning) = self.shared.reigning().as_mut()
+                {
+                    reigning.leases.checkpoint_failed(&leases);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tick_leases(&mut self) {
+        let now = self.shared.env.clock();
+        let most = self.limits().lease_expire_batch_max;
+        let (expired, checkpoints) = {
+            let mut reigning = self.shared.reigning();
+            let leads = self.leads;
+            // A reign that was applied late is not this member's any more.
+            let Some(reigning) = reigning.as_mut().filter(|r| leads == Some(Epoch(r.reign))) else {
+                return;
+            };
+            if let Some(gap) = reigning.leases.tick(now) {
+                let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(gap_ms, "the member stalled: all leases live longer by that");
+            }
+            if self.own.len() >= OWN_MAX {
+                // The log stalls. What is due stays due.
+                return;
+            }
+            // A lease that is granted anew by a batch under way is not the one that is due.
+            let inflight = self.shared.inflight();
+            let anew = |id| inflight.grants(id) || self.is_granted_for_others(id);
+            let leases = &mut reigning.leases;
+            (
+                leases.take_due(now, most, anew),
+                leases.take_checkpoints(now, most, anew),
+            )
+        };
+        if !expired.is_empty() {
+            let command = Command::LeaseExpire {
+                leases: expired.clone(),
+            };
+            self.propose_own(Own::Expire(expired), command);
+        }
+        if !checkpoints.is_empty() {
+            let leases = checkpoints.iter().map(|(id, _)| *id).collect();
+            let remaining = checkpoints
+                .into_iter()
+                .map(|(id, left)| {
+                    (
+                        id,
+                        u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
+                    )
+                })
+                .collect();
+            let command = Command::LeaseCheckpoint { remaining };
+            self.propose_own(Own::Checkpoint(leases), command);
+        }
+    }
+
+    /// A compaction goes on with each batch; when none comes, with an empty one.
+    pub(super) fn compact_on(&mut self) {
+        let route = self.route();
+        let idle = self.proposed.is_empty() && self.has_room(route) && !self.shared.is_stopping();
+        if !idle || self.compaction_held || self.shared.roots.compaction_finished() {
+            return;
+        }
+        if let Route::Here { reign } = route {
+            self.propose(reign, Vec::new(), Vec::new());
+        }
+    }
+
+    /// Begins a snapshot when the log since the last one outweighs the state.
+    pub(super) fn start_snapshot(&mut self) {
+        if self.snapshotting.is_some() || self.shared.env.now() < self.snapshot_not_before {
+            return;
+        }
+        let state_bytes = self.shared.roots.latest().bytes();
+        let log_bytes = self.shared.log_bytes();
+        if log_bytes >= self.limits().log_keep_bytes.max(state_bytes / 2) {
+            self.snapshotting = Some(self.engine.snapshot_now());
+        }
+    }
+
+    /// True if a batch of another member that is not settled makes this lease.
+    fn is_granted_for_others(&self, lease: LeaseId) -> bool {
+        let under_way = self.proposed.iter().any(|proposed| match &proposed.whose {
+            Whose::Own(_) => false,
+            Whose::Other { forwarded, .. } => forwarded.grants.contains(&lease),
+        });
+        under_way || self.intake.grants(lease)
+    }
+
+    pub(super) fn snapshot_ended(&mut self, result: io::Result<Index>) {
+        match result {
+            Ok(index) => tracing::info!(%index, "snapshot written"),
+            Err(error) => {
+                tracing::warn!(%error, "failed to write a snapshot; it is tried again");
+                self.shared.snapshot_failed();
+                self.snapshot_not_before = self.shared.env.now() + SNAPSHOT_AGAIN;
+            }
+        }
+    }
+}
