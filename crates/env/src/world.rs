@@ -1,6 +1,7 @@
 //! The handle through which a member reaches the world.
 
 use crate::{Disk, Instant, Net, Reading, WallTime};
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a member can ask of the world. Two implementations: `synod-host` and `crate::sim`.
-pub trait World: Send + Sync + 'static {
+pub trait World: Any + Send + Sync {
     /// The timer clock.
     fn now(&self) -> Instant;
 
@@ -62,6 +63,11 @@ impl Env {
     #[must_use]
     pub fn new(world: Arc<dyn World>) -> Self {
         Self(world)
+    }
+
+    /// What the handle is to.
+    pub(crate) fn world(&self) -> &dyn World {
+        self.0.as_ref()
     }
 
     /// The timer clock.

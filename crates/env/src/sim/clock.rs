@@ -87,6 +87,10 @@ pub(super) struct Clocks {
     boot: Line,
     raw: Line,
     wall: Line,
+    /// Since when the machine has been frozen: its clocks show what they showed then.
+    frozen_ns: Option<u64>,
+    /// The wall clock has been set.
+    pub(super) wall_was_set: bool,
 }
 
 impl Clocks {
@@ -98,11 +102,14 @@ impl Clocks {
             boot: Line::new(true_ns, start()),
             raw: Line::new(true_ns, start()),
             wall: Line::new(true_ns, WALL_START_NS.saturating_add(true_ns)),
+            frozen_ns: None,
+            wall_was_set: false,
         }
     }
 
     /// A reboot: the timer clocks start anew, the wall clock (which has a battery) runs on.
     pub(super) fn reboot(&mut self, true_ns: u64, choices: &mut Choices) {
+        self.thaw(true_ns);
         let mut start = || 1_000_000_000 + choices.below(900_000_000_000);
         let restart = |line: &mut Line, local_ns| {
             line.true_ns = true_ns;
@@ -112,11 +119,36 @@ impl Clocks {
         restart(&mut self.raw, start());
     }
 
+    /// True time as far as the clocks have noticed.
+    fn noticed(&self, true_ns: u64) -> u64 {
+        self.frozen_ns.unwrap_or(true_ns)
+    }
+
+    /// All clocks stop.
+    pub(super) fn freeze(&mut self, true_ns: u64) {
+        self.frozen_ns.get_or_insert(true_ns);
+    }
+
+    /// The clocks go on from what they show, and catch nothing up.
+    pub(super) fn thaw(&mut self, true_ns: u64) {
+        if let Some(frozen_ns) = self.frozen_ns.take() {
+            for line in [&mut self.boot, &mut self.raw, &mut self.wall] {
+                line.true_ns += true_ns - frozen_ns;
+            }
+        }
+    }
+
+    /// The timer clock runs at another rate than true time.
+    pub(super) fn is_skewed(&self) -> bool {
+        self.boot.rate != TRUE_RATE
+    }
+
     pub(super) fn now(&self, true_ns: u64) -> Instant {
-        Instant::from_nanos(self.boot.read(true_ns))
+        Instant::from_nanos(self.boot.read(self.noticed(true_ns)))
     }
 
     pub(super) fn reading(&self, true_ns: u64) -> Reading {
+        let true_ns = self.noticed(true_ns);
         Reading {
             boot_ns: self.boot.read(true_ns),
             raw_ns: self.raw.read(true_ns),
@@ -124,13 +156,16 @@ impl Clocks {
     }
 
     pub(super) fn wall(&self, true_ns: u64) -> WallTime {
-        let millis = self.wall.read(true_ns) / 1_000_000;
+        let millis = self.wall.read(self.noticed(true_ns)) / 1_000_000;
         WallTime(i64::try_from(millis).expect("64-bit nanoseconds in milliseconds fit"))
     }
 
-    /// True time at which the timer clock shows `at`.
+    /// True time at which the timer clock shows `at`; the end of time while it is frozen.
     pub(super) fn reaches(&self, at: Instant) -> u64 {
-        self.boot.reaches(at.as_nanos())
+        match self.frozen_ns {
+            None => self.boot.reaches(at.as_nanos()),
+            Some(_) => u64::MAX,
+        }
     }
 
     pub(super) fn set_rates(&mut self, true_ns: u64, rates: ClockRates) {
@@ -139,6 +174,7 @@ impl Clocks {
             raw_ppm,
             wall_ppm,
         } = rates;
+        let true_ns = self.noticed(true_ns);
         self.boot.set_rate(true_ns, boot_ppm);
         self.raw.set_rate(true_ns, raw_ppm);
         self.wall.set_rate(true_ns, wall_ppm);
@@ -153,6 +189,7 @@ impl Clocks {
 
     /// The wall clock is set, forwards or backwards.
     pub(super) fn step_wall(&mut self, by_ms: i64) {
+        self.wall_was_set = true;
         let by_ns = by_ms.saturating_mul(1_000_000);
         self.wall.local_ns = self.wall.local_ns.saturating_add_signed(by_ns);
     }

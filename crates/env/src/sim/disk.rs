@@ -1,6 +1,7 @@
 //! A member's disk: operations take time, can fail, and can be the last thing a member does.
 
 use super::choices::Choices;
+use super::faults::Faults;
 use super::image::{Image, Inode, SECTOR_BYTES};
 use super::kernel::{Kernel, Life, State};
 use super::trace::{What, checksum};
@@ -134,6 +135,7 @@ impl DiskState {
 struct Effect<'a> {
     disk: &'a mut DiskState,
     choices: &'a mut Choices,
+    faults: &'a mut Faults,
     now_ns: u64,
     done_ns: u64,
 }
@@ -212,15 +214,24 @@ fn begin<T>(
     let disk = &mut state.members[life.member].disk;
     disk.counters.ops += 1;
     let fails = disk.draw_error(op, &mut state.choices);
+    let stalled = disk.stalled_until_ns > state.now_ns;
     let done_ns = disk.draw_done(op, state.now_ns, &mut state.choices);
     let mut at = Effect {
         disk,
         choices: &mut state.choices,
+        faults: &mut state.faults,
         now_ns: state.now_ns,
         done_ns,
     };
+    at.faults.disk_stalls += u64::from(stalled);
     let result = if fails {
         at.disk.counters.injected_errors += 1;
+        match op {
+            DiskOp::Read => at.faults.read_errors += 1,
+            DiskOp::Write => at.faults.write_errors += 1,
+            DiskOp::Sync => at.faults.sync_errors += 1,
+            DiskOp::Name => at.faults.name_errors += 1,
+        }
         Err(error(&mut at))
     } else {
         effect(&mut at)
@@ -448,6 +459,7 @@ impl File for SimFile {
             let used = at.disk.image.used_bytes();
             // Overwriting needs no room, even on a disk that is fuller than full.
             if grows > 0 && used.saturating_add(grows) > at.disk.capacity_bytes {
+                at.faults.disk_full += 1;
                 write_part(at, self.inode, offset, data);
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -464,7 +476,8 @@ impl File for SimFile {
         };
         let error = |at: &mut Effect<'_>| {
             at.disk.image.settle(self.inode, at.now_ns);
-            at.disk.image.fail_sync(self.inode, at.choices);
+            let losses = at.disk.image.fail_sync(self.inode, at.choices);
+            at.faults.lose(losses);
             injected(&self.path)
         };
         Box::pin(self.op(footprint, error, |at| {

@@ -26,11 +26,33 @@ struct Write {
     data: Bytes,
 }
 
+impl Write {
+    /// The sectors that it touches.
+    fn sectors(&self) -> std::ops::Range<u64> {
+        let end = self.offset + self.data.len() as u64;
+        match self.data.is_empty() {
+            true => 0..0,
+            false => self.offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES),
+        }
+    }
+}
+
 /// A sync under way: at `done_ns` everything up to `through` is durable.
 #[derive(Clone, Copy, Debug)]
 struct Syncing {
     done_ns: u64,
     through: u64,
+}
+
+/// What did not survive a crash or a failed sync.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Writes of which nothing is left.
+    pub(super) writes_lost: u64,
+    /// Writes of which some sectors are left.
+    pub(super) writes_torn: u64,
+    /// Changes to directories that were undone.
+    pub(super) names_lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -288,10 +310,12 @@ impl Image {
     /// A sync that failed has dropped the writes it was to make durable, each kept, lost or torn;
     /// reads still see them all, and no later sync will bring them back. What earlier syncs, still
     /// under way, have promised is kept.
-    pub(super) fn fail_sync(&mut self, inode: Inode, choices: &mut Choices) {
+    pub(super) fn fail_sync(&mut self, inode: Inode, choices: &mut Choices) -> Losses {
+        let mut losses = Losses::default();
         let content = self.content_mut(inode);
         content.settle(u64::MAX);
-        content.scatter(choices);
+        content.scatter(choices, &mut losses);
+        losses
     }
 
     /// Completes what syncs have completed by `now_ns`.
@@ -333,12 +357,15 @@ impl Image {
     }
 
     /// The power fails at `now_ns`: what is durable survives, of the rest some does.
-    pub(super) fn crash(&mut self, now_ns: u64, choices: &mut Choices) {
+    pub(super) fn crash(&mut self, now_ns: u64, choices: &mut Choices) -> Losses {
+        let mut losses = Losses::default();
         self.settle_names(now_ns);
         self.syncing.clear();
         for pending in std::mem::take(&mut self.changes) {
             if choices.below(2) == 0 {
                 self.durable.make(&pending.change);
+            } else {
+                losses.names_lost += 1;
             }
         }
         self.durable.prune();
@@ -347,10 +374,11 @@ impl Image {
             content.settle(now_ns);
             // The rest was under way when the power failed.
             content.syncing.clear();
-            content.scatter(choices);
+            content.scatter(choices, &mut losses);
             content.volatile.clone_from(&content.durable);
         }
         self.close_all();
+        losses
     }
 
     /// What of `path` would survive if the power failed at `now_ns` and all that is not certain
@@ -423,20 +451,30 @@ impl Content {
 
     /// Decides for each unsynced write how much of it reaches the durable image. A sector shows
     /// the writes to it up to some moment, because a cache writes back whole sectors.
-    fn scatter(&mut self, choices: &mut Choices) {
+    fn scatter(&mut self, choices: &mut Choices, losses: &mut Losses) {
         let unsynced = std::mem::take(&mut self.unsynced);
         // For each sector, up to which write it has been written back.
         let mut written_back = BTreeMap::<u64, usize>::new();
         for (index, write) in unsynced.iter().enumerate() {
             let fate = fate(choices);
-            if write.data.is_empty() || fate == Fate::Lost {
+            if fate == Fate::Lost {
                 continue;
             }
-            let last = write.offset + write.data.len() as u64 - 1;
-            for sector in write.offset / SECTOR_BYTES..=last / SECTOR_BYTES {
+            for sector in write.sectors() {
                 if fate == Fate::Kept || choices.below(2) == 0 {
                     written_back.insert(sector, index);
                 }
+            }
+        }
+        for (index, write) in unsynced.iter().enumerate() {
+            let left = write.sectors().filter(|sector| {
+                let back = written_back.get(sector);
+                back.is_some_and(|last| *last >= index)
+            });
+            match (left.count(), write.sectors().count()) {
+                (left, all) if left == all => {}
+                (0, _) => losses.writes_lost += 1,
+                _some => losses.writes_torn += 1,
             }
         }
         for (sector, last) in written_back {

@@ -4,7 +4,8 @@ use super::choices::Choices;
 use super::clock::Clocks;
 use super::disk::{DiskState, SimDisk};
 use super::executor::{Next, Runnable, TaskId, Tasks};
-use super::net::{Inbox, Links, SimNet};
+use super::faults::Faults;
+use super::net::{Inboxes, Links, PEER_PORT, SimNet};
 use super::timeline::{Due, Moment, Sleep, Timeline};
 use super::trace::{Trace, What};
 use super::{Options, Stuck};
@@ -28,11 +29,13 @@ pub(super) struct Member {
     pub(super) up: bool,
     incarnation: u64,
     pub(super) paused: bool,
-    /// Tasks that could run if the member were not paused.
+    /// The machine stands still, clocks and all.
+    pub(super) frozen: bool,
+    /// Tasks that could run if the member were neither paused nor frozen.
     parked: Vec<TaskId>,
     pub(super) clocks: Clocks,
     pub(super) disk: DiskState,
-    pub(super) inbox: Inbox,
+    pub(super) inboxes: Inboxes,
     /// Where each incarnation's randomness comes from.
     entropy: Prng,
     random: Prng,
@@ -47,6 +50,7 @@ pub(super) struct State {
     pub(super) links: Links,
     pub(super) choices: Choices,
     pub(super) trace: Trace,
+    pub(super) faults: Faults,
     pub(super) options: Options,
     /// Members that lose power once so many events have happened.
     pub(super) crash_at_event: Vec<(u64, usize)>,
@@ -84,10 +88,11 @@ impl State {
             up: false,
             incarnation: 0,
             paused: false,
+            frozen: false,
             parked: Vec::new(),
             clocks: Clocks::switched_on(self.now_ns, &mut self.choices),
             disk: DiskState::new(self.options.disk),
-            inbox: Inbox::default(),
+            inboxes: Inboxes::default(),
             random: entropy.fork(),
             entropy,
         });
@@ -108,6 +113,8 @@ impl State {
             member.up = true;
             member.incarnation += 1;
             member.paused = false;
+            member.frozen = false;
+            member.clocks.thaw(self.now_ns);
             member.random = member.entropy.fork();
             self.record(Some(index), What::Started);
         }
@@ -126,7 +133,8 @@ impl State {
         member.up = false;
         member.parked.clear();
         member.disk.image.close_all();
-        for envelope in std::mem::take(&mut member.inbox).waiting {
+        for envelope in std::mem::take(&mut member.inboxes).into_waiting() {
+            self.faults.messages_forgotten += 1;
             self.links.release(&envelope);
         }
         let ended = self.tasks.end_all(index);
@@ -137,17 +145,21 @@ impl State {
 
     /// The process dies; the machine, its page cache and its clocks go on.
     pub(super) fn kill(&mut self, index: usize) {
-        self.end(index, What::Killed);
+        let bit = self.end(index, What::Killed);
+        self.faults.kills += u64::from(bit);
     }
 
     /// The machine loses power, whether the process is up or not.
     pub(super) fn crash(&mut self, index: usize) {
-        if !self.end(index, What::Crashed) {
+        let bit = self.end(index, What::Crashed);
+        if !bit {
             self.record(Some(index), What::Crashed);
         }
+        self.faults.crashes += u64::from(bit);
         let member = &mut self.members[index];
         member.disk.crash_at = None;
-        member.disk.image.crash(self.now_ns, &mut self.choices);
+        let losses = member.disk.image.crash(self.now_ns, &mut self.choices);
+        self.faults.lose(losses);
         member.clocks.reboot(self.now_ns, &mut self.choices);
     }
 
@@ -161,8 +173,33 @@ impl State {
     pub(super) fn resume(&mut self, index: usize) {
         if self.members[index].paused {
             self.members[index].paused = false;
-            self.tasks.make_ready(&mut self.members[index].parked);
             self.record(Some(index), What::Resumed);
+            self.unpark(index);
+        }
+    }
+
+    pub(super) fn freeze(&mut self, index: usize) {
+        if !self.members[index].frozen {
+            self.members[index].frozen = true;
+            self.members[index].clocks.freeze(self.now_ns);
+            self.record(Some(index), What::Frozen);
+        }
+    }
+
+    pub(super) fn thaw(&mut self, index: usize) {
+        if self.members[index].frozen {
+            self.members[index].frozen = false;
+            self.members[index].clocks.thaw(self.now_ns);
+            self.record(Some(index), What::Thawed);
+            self.unpark(index);
+        }
+    }
+
+    /// Lets those run that were held back, unless there is another reason to.
+    fn unpark(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if !member.paused && !member.frozen {
+            self.tasks.make_ready(&mut member.parked);
         }
     }
 
@@ -218,6 +255,7 @@ impl Kernel {
             links: Links::new(options.link, options.lane_messages_max),
             choices,
             trace: Trace::new(seed),
+            faults: Faults::default(),
             options,
             crash_at_event: Vec::new(),
             doomed: Vec::new(),
@@ -250,6 +288,7 @@ impl Kernel {
             net: Arc::new(SimNet {
                 kernel: kernel(),
                 life,
+                port: PEER_PORT,
             }),
             kernel: kernel(),
             life,
@@ -338,13 +377,16 @@ impl Kernel {
                 return Turn::Progress;
             }
         }
-        let members = &mut state.members;
+        let (members, faults) = (&mut state.members, &mut state.faults);
         let next = state.tasks.choose(&mut state.choices, |member, id| {
             let member = &mut members[member];
-            if member.paused {
+            let held = member.paused || member.frozen;
+            if held {
+                faults.runs_paused += u64::from(member.paused);
+                faults.runs_frozen += u64::from(member.frozen);
                 member.parked.push(id);
             }
-            member.paused
+            held
         });
         match next {
             Next::Caller => {
@@ -471,6 +513,16 @@ pub(super) struct MemberWorld {
 }
 
 impl MemberWorld {
+    /// The network at a port of this machine, and the world it is of.
+    pub(super) fn net_on(&self, port: u16) -> (&Arc<Kernel>, Arc<SimNet>) {
+        let net = Arc::new(SimNet {
+            kernel: Arc::clone(&self.kernel),
+            life: self.life,
+            port,
+        });
+        (&self.kernel, net)
+    }
+
     fn clocks<T>(&self, look: impl FnOnce(&Clocks, u64) -> T) -> T {
         let state = self.kernel.lock();
         look(&state.members[self.life.member].clocks, state.now_ns)
@@ -487,7 +539,11 @@ impl World for MemberWorld {
     }
 
     fn wall(&self) -> WallTime {
-        self.clocks(Clocks::wall)
+        let mut state = self.kernel.lock();
+        let state = &mut *state;
+        let clocks = &state.members[self.life.member].clocks;
+        state.faults.wall_misread += u64::from(clocks.wall_was_set);
+        clocks.wall(state.now_ns)
     }
 
     fn random(&self) -> u64 {

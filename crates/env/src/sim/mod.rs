@@ -10,6 +10,7 @@ mod clock;
 
 mod disk;
 mod executor;
+mod faults;
 mod image;
 mod kernel;
 mod nemesis;
@@ -19,13 +20,15 @@ mod trace;
 
 pub use clock::ClockRates;
 pub use disk::{DiskCounters, DiskLatency, DiskOp};
+pub use faults::Faults;
 pub use nemesis::Nemesis;
 pub use net::LinkModel;
 pub use trace::{Event, Fingerprint, Observer, What};
 
 use self::choices::Choices;
-use self::kernel::Kernel;
-use crate::{Env, MemberId, Prng};
+use self::kernel::{Kernel, MemberWorld};
+use crate::{Env, MemberId, Net, Prng};
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -146,6 +149,27 @@ impl Sim {
     #[must_use]
     pub fn nemesis(&self) -> Nemesis {
         Nemesis::new(Arc::clone(&self.kernel))
+    }
+
+    /// The network at another port of the machine of `env`: apart from what its [`Env::net`] sends
+    /// and receives at port 0, in lanes of their own, but over the same links. A message is for
+    /// the same port of the receiver.
+    ///
+    /// # Panics
+    /// If `env` is not of this world.
+    #[must_use]
+    pub fn net_on(&self, env: &Env, port: u16) -> Arc<dyn Net> {
+        let world: &dyn Any = env.world();
+        let world = world.downcast_ref::<MemberWorld>();
+        let net = world.map(|world| world.net_on(port));
+        let net = net.filter(|(kernel, _)| Arc::ptr_eq(kernel, &self.kernel));
+        net.expect("the member is one of this world").1
+    }
+
+    /// How often each kind of fault has bitten so far.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.kernel.lock().faults
     }
 
     /// True time since the start of the world, which no member can see.

@@ -73,8 +73,8 @@ impl Nemesis {
         self.machine(member, State::kill);
     }
 
-    /// None of the member's tasks runs any more, while its clocks, its disk and its links go on.
-    /// A crash ends the pause.
+    /// None of the member's tasks runs any more, while its clocks, its disk and its links go on,
+    /// as with a process that is stopped. A crash ends the pause.
     pub fn pause(&self, member: MemberId) {
         self.machine(member, State::pause);
     }
@@ -82,6 +82,19 @@ impl Nemesis {
     /// The member's tasks run on.
     pub fn resume(&self, member: MemberId) {
         self.machine(member, State::resume);
+    }
+
+    /// The whole machine stands still, as a virtual machine does while a snapshot is taken: no task
+    /// runs, and the clocks stop too. What was asked of the disk before is done, and messages
+    /// wait. A crash ends it.
+    pub fn freeze(&self, member: MemberId) {
+        self.clock(member, State::freeze);
+    }
+
+    /// The machine goes on where it stood. Its clocks catch nothing up, so that nothing within it
+    /// shows that time has passed.
+    pub fn thaw(&self, member: MemberId) {
+        self.clock(member, State::thaw);
     }
 
     /// The machine loses power and its disk, and gets an empty one.
@@ -111,7 +124,9 @@ impl Nemesis {
         let timers = self.machine(member, |state, index| {
             change(state, index);
             state.record(Some(index), What::ClockChanged);
-            state.timeline.take_timers(index)
+            let timers = state.timeline.take_timers(index);
+            state.faults.timers_moved += timers.len() as u64;
+            timers
         });
         for timer in timers {
             timer.wake();
@@ -133,6 +148,13 @@ impl Nemesis {
         });
     }
 
+    /// A leap second as most systems insert it: the wall clock shows the second that just was once
+    /// more. (A daemon that smears it instead is a wall clock at another rate for some hours.) To
+    /// strobe a wall clock, as a daemon at odds with another does, step it to and fro.
+    pub fn leap_second(&self, member: MemberId) {
+        self.step_wall(member, -1_000);
+    }
+
     /// The wall clock is set by so many milliseconds, forwards or backwards.
     pub fn step_wall(&self, member: MemberId, by_ms: i64) {
         self.clock(member, |state, index| {
@@ -140,7 +162,7 @@ impl Nemesis {
         });
     }
 
-    // Links.
+    // Links. A half-open link is one that is cut in one direction.
 
     /// Sets how messages from one member to another fare from now on. Those under way keep their
     /// delay, but do not arrive over a link that is cut by then.
@@ -160,7 +182,8 @@ impl Nemesis {
 
     fn link(&self, from: MemberId, to: MemberId, change: impl FnOnce(&mut LinkModel)) {
         self.machine(from, |state, index| {
-            change(state.links.model(from, to));
+            let receiver = state.machine(to);
+            change(state.links.model(index, receiver));
             state.record(Some(index), What::LinkChanged { to });
         });
     }
@@ -224,7 +247,9 @@ impl Nemesis {
         self.disk(member, |state, index| {
             let now_ns = state.now_ns;
             let image = &mut state.members[index].disk.image;
-            image.flip(path, offset, mask, now_ns)
+            let flipped = image.flip(path, offset, mask, now_ns);
+            state.faults.rotten_bytes += u64::from(flipped);
+            flipped
         })
     }
 

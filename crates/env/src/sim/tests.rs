@@ -567,3 +567,113 @@ fn a_reformatted_machine_has_an_empty_disk() {
     assert!(!sim.nemesis().is_up(ONE));
     assert_eq!(sim.nemesis().files(ONE), []);
 }
+
+/// What a member notices of three seconds, of which one is in the middle of its sleep and its
+/// machine stands still meanwhile.
+fn over_three_seconds(stand: fn(&super::Nemesis), go_on: fn(&super::Nemesis)) -> [Duration; 2] {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let woke = Arc::new(Mutex::new(None));
+    let (task, seen) = (env.clone(), Arc::clone(&woke));
+    let (start, wall) = (env.now(), env.wall());
+    env.spawn("sleeper", async move {
+        task.sleep(millis(1_500)).await;
+        *seen.lock().unwrap() = Some(task.now());
+    });
+    sim.run_for(secs(1)).unwrap();
+    stand(&sim.nemesis());
+    sim.run_for(secs(1)).unwrap();
+    assert_eq!(*woke.lock().unwrap(), None);
+    go_on(&sim.nemesis());
+    sim.run_for(secs(1)).unwrap();
+    let woke = woke.lock().unwrap().expect("a second has passed since");
+    let noticed = env.now().saturating_since(start);
+    assert_eq!(
+        u128::from(env.wall().0.abs_diff(wall.0)),
+        noticed.as_millis()
+    );
+    assert_eq!(env.clock().boot_ns, env.now().as_nanos());
+    [woke.saturating_since(start), noticed]
+}
+
+#[test]
+fn a_frozen_machine_notices_nothing_and_a_paused_one_is_late() {
+    let paused = over_three_seconds(|it| it.pause(ONE), |it| it.resume(ONE));
+    assert_eq!(paused, [secs(2), secs(3)]);
+    let frozen = over_three_seconds(|it| it.freeze(ONE), |it| it.thaw(ONE));
+    assert_eq!(frozen, [millis(1_500), secs(2)]);
+}
+
+#[test]
+fn a_machine_that_is_frozen_and_paused_runs_when_both_have_ended() {
+    let ran_after = |first: fn(&super::Nemesis), then: fn(&super::Nemesis)| {
+        let sim = Sim::new(1);
+        let env = sim.member(ONE);
+        let nemesis = sim.nemesis();
+        nemesis.freeze(ONE);
+        nemesis.pause(ONE);
+        let ran = Arc::new(AtomicBool::new(false));
+        let set = Arc::clone(&ran);
+        env.spawn("runs", async move { set.store(true, Ordering::Relaxed) });
+        sim.run_for(secs(1)).unwrap();
+        first(&nemesis);
+        sim.run_for(secs(1)).unwrap();
+        assert!(!ran.load(Ordering::Relaxed));
+        then(&nemesis);
+        sim.run_for(secs(1)).unwrap();
+        assert!(ran.load(Ordering::Relaxed));
+        let faults = sim.faults();
+        assert!(
+            faults.runs_paused > 0 && faults.runs_frozen > 0,
+            "{faults:?}"
+        );
+    };
+    ran_after(|it| it.thaw(ONE), |it| it.resume(ONE));
+    ran_after(|it| it.resume(ONE), |it| it.thaw(ONE));
+}
+
+#[test]
+fn a_crash_ends_a_freeze() {
+    let sim = Sim::new(1);
+    let _old = sim.member(ONE);
+    sim.nemesis().freeze(ONE);
+    sim.run_for(secs(5)).unwrap();
+    let env = sim.restart(ONE);
+    let start = env.now();
+    sim.block_on(env.sleep(secs(1))).unwrap();
+    assert_eq!(env.now(), start + secs(1));
+}
+
+#[test]
+fn a_leap_second_shows_a_second_twice_on_the_wall_only() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let (now, wall) = (env.now(), env.wall());
+    assert_eq!(sim.faults().wall_misread, 0);
+    sim.run_for(secs(2)).unwrap();
+    sim.nemesis().leap_second(ONE);
+    assert_eq!(env.wall().0 - wall.0, 1_000);
+    assert_eq!(env.now(), now + secs(2));
+    assert_eq!(sim.faults().wall_misread, 1);
+}
+
+#[test]
+fn a_change_of_a_clock_bites_where_a_timer_waits() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    sim.nemesis().jump_clock(ONE, secs(1));
+    assert_eq!(sim.faults().timers_moved, 0, "nobody waits");
+    let sleeper = env.clone();
+    env.spawn("sleeper", async move { sleeper.sleep(secs(9)).await });
+    sim.run_for(secs(1)).unwrap();
+    sim.nemesis().jump_clock(ONE, secs(1));
+    assert_eq!(sim.faults().timers_moved, 1);
+    assert_eq!(sim.faults().timers_skewed, 0);
+    let fast = ClockRates {
+        boot_ppm: 500,
+        ..ClockRates::default()
+    };
+    sim.nemesis().set_clock_rates(ONE, fast);
+    sim.run_for(secs(1)).unwrap();
+    assert_eq!(sim.faults().timers_skewed, 1);
+}

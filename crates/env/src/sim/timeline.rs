@@ -129,6 +129,9 @@ impl Future for Sleep {
                 member: this.life.member,
                 waker: cx.waker().clone(),
             };
+            let clocks = &state.members[this.life.member].clocks;
+            let skewed = matches!(this.until, Moment::Local(_)) && clocks.is_skewed();
+            state.faults.timers_skewed += u64::from(skewed);
             let tie = state.choices.bits();
             this.key = Some(state.timeline.insert(at_ns, tie, due));
             Poll::Pending

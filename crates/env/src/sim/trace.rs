@@ -32,8 +32,12 @@ pub enum What {
     Sent {
         /// Whom it is for.
         to: MemberId,
+        /// Its port; 0 is that of [`crate::Env::net`].
+        port: u16,
         /// Its lane.
         lane: Lane,
+        /// Which message of the world it is, from 1.
+        number: u64,
         /// Its length.
         bytes: u64,
         /// A checksum of its content.
@@ -45,17 +49,27 @@ pub enum What {
     Arrived {
         /// Who sent it.
         from: MemberId,
+        /// Its port.
+        port: u16,
         /// Its lane.
         lane: Lane,
+        /// Which message of the world it is.
+        number: u64,
         /// Its length.
         bytes: u64,
+        /// Whether some of its bits were flipped on the way.
+        altered: bool,
     },
     /// A message arrived where nobody could take it.
     Dropped {
         /// Who sent it.
         from: MemberId,
+        /// Its port.
+        port: u16,
         /// Its lane.
         lane: Lane,
+        /// Which message of the world it is.
+        number: u64,
     },
     /// A disk operation was submitted.
     Disk {
@@ -80,6 +94,10 @@ pub enum What {
     Paused,
     /// The member ran on.
     Resumed,
+    /// The member's machine stopped, and its clocks with it.
+    Frozen,
+    /// The machine went on where it had stopped.
+    Thawed,
     /// The member's clocks were changed.
     ClockChanged,
     /// A link from this member was changed.
@@ -91,8 +109,8 @@ pub enum What {
     DiskChanged,
 }
 
-/// A fingerprint of everything that happened in a world: equal if and, but for a chance of
-/// 2^-128, only if two runs were the same.
+/// A fingerprint of everything that happened in a world: equal if and, but for a tiny chance,
+/// only if two runs were the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u128);
 
@@ -121,7 +139,7 @@ impl Trace {
             events: 0,
             observer: None,
         };
-        trace.fold(seed);
+        trace.mix(seed, 0);
         trace
     }
 
@@ -139,10 +157,8 @@ impl Trace {
 
     pub(super) fn record(&mut self, now_ns: u64, member: Option<MemberId>, what: What) {
         self.events += 1;
-        self.fold(now_ns);
         let who = member.map_or(u64::MAX, |MemberId(id)| id);
-        self.fold(who);
-        self.fold_what(&what);
+        self.fold_what(now_ns, who, &what);
         if let Some(observer) = &mut self.observer {
             observer(&Event {
                 at: Duration::from_nanos(now_ns),
@@ -152,61 +168,105 @@ impl Trace {
         }
     }
 
-    fn fold_what(&mut self, what: &What) {
+    fn fold_what(&mut self, now_ns: u64, who: u64, what: &What) {
         match *what {
-            What::Ran { task, name: _ } => self.fold_all([1, task]),
-            What::Rang => self.fold(2),
+            What::Ran { task, name: _ } => self.fold(now_ns, who, 1, [0, task]),
+            What::Rang => self.fold(now_ns, who, 2, [0, 0]),
             What::Sent {
                 to,
+                port,
                 lane,
+                number,
                 bytes,
                 content,
                 copies,
-            } => self.fold_all([3, to.0, lane as u64, bytes, content, copies]),
-            What::Arrived { from, lane, bytes } => {
-                self.fold_all([4, from.0, lane as u64, bytes]);
+            } => {
+                let place = u64::from(port) << 16 | (lane as u64) << 8 | copies;
+                self.fold(now_ns, who, 3, [place, number]);
+                self.mix(to.0, bytes);
+                self.mix(content, 0);
             }
-            What::Dropped { from, lane } => self.fold_all([5, from.0, lane as u64]),
+            What::Arrived {
+                from,
+                port,
+                lane,
+                number,
+                bytes,
+                altered,
+            } => {
+                let place = u64::from(port) << 16 | (lane as u64) << 8 | u64::from(altered);
+                self.fold(now_ns, who, 4, [place, number]);
+                self.mix(from.0, bytes);
+            }
+            What::Dropped {
+                from,
+                port,
+                lane,
+                number,
+            } => {
+                let place = u64::from(port) << 16 | (lane as u64) << 8;
+                self.fold(now_ns, who, 5, [place, number]);
+                self.mix(from.0, 0);
+            }
             What::Disk {
                 op,
                 offset,
                 bytes,
                 content,
                 ok,
-            } => self.fold_all([6, op as u64, offset, bytes, content, ok.into()]),
-            What::Started => self.fold(7),
-            What::Killed => self.fold(8),
-            What::Crashed => self.fold(9),
-            What::Paused => self.fold(10),
-            What::Resumed => self.fold(11),
-            What::ClockChanged => self.fold(12),
-            What::LinkChanged { to } => self.fold_all([13, to.0]),
-            What::DiskChanged => self.fold(14),
+            } => {
+                let kind = (op as u64) << 8 | u64::from(ok);
+                self.fold(now_ns, who, 6, [kind, offset]);
+                self.mix(bytes, content);
+            }
+            What::Started => self.fold(now_ns, who, 7, [0, 0]),
+            What::Killed => self.fold(now_ns, who, 8, [0, 0]),
+            What::Crashed => self.fold(now_ns, who, 9, [0, 0]),
+            What::Paused => self.fold(now_ns, who, 10, [0, 0]),
+            What::Resumed => self.fold(now_ns, who, 11, [0, 0]),
+            What::ClockChanged => self.fold(now_ns, who, 12, [0, 0]),
+            What::LinkChanged { to } => self.fold(now_ns, who, 13, [0, to.0]),
+            What::DiskChanged => self.fold(now_ns, who, 14, [0, 0]),
+            What::Frozen => self.fold(now_ns, who, 15, [0, 0]),
+            What::Thawed => self.fold(now_ns, who, 16, [0, 0]),
         }
     }
 
-    fn fold_all<const N: usize>(&mut self, words: [u64; N]) {
-        for word in words {
-            self.fold(word);
-        }
+    /// Takes in an event: when, to whom, which kind, and what differs within the kind, of which
+    /// the first word has 56 bits.
+    fn fold(&mut self, now_ns: u64, who: u64, kind: u64, detail: [u64; 2]) {
+        self.mix(now_ns, detail[0] << 8 | kind);
+        self.mix(who, detail[1]);
     }
 
-    fn fold(&mut self, word: u64) {
-        let mixed = (self.fingerprint ^ u128::from(word)).wrapping_mul(PRIME);
+    /// Each step can be undone, so that two runs which differ in one word never come out equal.
+    fn mix(&mut self, low: u64, high: u64) {
+        let word = u128::from(high) << 64 | u128::from(low);
+        let mixed = (self.fingerprint ^ word).wrapping_mul(PRIME);
         self.fingerprint = mixed.rotate_left(59);
     }
 }
 
-/// A quick checksum of some content, for the fingerprint only.
+/// A quick checksum of some content, for the fingerprint only. Four sums side by side, since one
+/// multiplication waits for the one before it.
 pub(super) fn checksum(content: &[u8]) -> u64 {
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    let (words, rest) = content.as_chunks::<8>();
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(FACTOR).rotate_left(29);
+    let mut sums = [0x6c62_272e_07bb_0142_u64, 1, 2, content.len() as u64];
+    let (blocks, rest) = content.as_chunks::<32>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = step(*sum, u64::from_le_bytes(*word));
+        }
+    }
+    let [mut sum, others @ ..] = sums;
+    let (words, rest) = rest.as_chunks::<8>();
     for word in words {
-        sum = (sum ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        sum ^= sum >> 29;
+        sum = step(sum, u64::from_le_bytes(*word));
     }
     for byte in rest {
-        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        sum = step(sum, u64::from(*byte));
     }
-    sum
+    others.into_iter().fold(sum, step)
 }

@@ -2,7 +2,7 @@ use crate::disk::Open;
 use crate::sim::{DiskLatency, DiskOp, Sim};
 use crate::{Env, File, MemberId};
 use bytes::Bytes;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,4 +263,105 @@ fn rot_is_seen_by_readers_and_survives_a_crash() {
         file.read_at(0, 3).await.unwrap()
     });
     assert_eq!(read.unwrap().as_ref(), b"aBc");
+}
+
+/// One operation of each kind on a disk of one file.
+async fn one_of_each(env: &Env) -> [(DiskOp, io::Result<()>); 4] {
+    let disk = env.disk();
+    let file = disk.open("f", Open::Write).await.unwrap();
+    [
+        (DiskOp::Read, file.read_at(0, 1).await.map(|_| ())),
+        (DiskOp::Write, file.write_at(0, "y".into()).await),
+        (DiskOp::Sync, file.sync().await),
+        (DiskOp::Name, disk.create_dir("d").await),
+    ]
+}
+
+#[test]
+fn each_kind_of_operation_can_fail_alone_and_is_counted() {
+    for fails in [DiskOp::Read, DiskOp::Write, DiskOp::Sync, DiskOp::Name] {
+        let sim = Sim::new(1);
+        let env = sim.member(ONE);
+        let made = sim.block_on(async {
+            let file = env.disk().open("f", Open::Create).await?;
+            file.write_at(0, "x".into()).await
+        });
+        made.unwrap().unwrap();
+        // The first operation on names is the opening of the file.
+        let nth = if fails == DiskOp::Name { 2 } else { 1 };
+        sim.nemesis().fail_disk_op(ONE, fails, nth);
+        for (op, result) in sim.block_on(one_of_each(&env)).unwrap() {
+            assert_eq!(result.is_err(), op == fails, "{op:?}: {result:?}");
+        }
+        let faults = sim.faults();
+        let failed = [
+            faults.read_errors,
+            faults.write_errors,
+            faults.sync_errors,
+            faults.name_errors,
+        ];
+        let mut expected = [0; 4];
+        expected[fails as usize] = 1;
+        assert_eq!(failed, expected);
+    }
+}
+
+#[test]
+fn a_stall_holds_every_kind_of_operation_up_and_is_counted() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let made = sim.block_on(async { env.disk().open("f", Open::Create).await.map(|_| ()) });
+    made.unwrap().unwrap();
+    for before in 0..4 {
+        let start = sim.now();
+        let stall = Duration::from_secs(1);
+        let nemesis = sim.nemesis();
+        let ended = sim.block_on(async {
+            let disk = env.disk();
+            let file = disk.open("f", Open::Write).await.unwrap();
+            nemesis.stall_disk(ONE, stall);
+            match before {
+                0 => file.read_at(0, 1).await.map(|_| ()),
+                1 => file.write_at(0, "y".into()).await,
+                2 => file.sync().await,
+                _ => disk.list("").await.map(|_| ()),
+            }
+        });
+        ended.unwrap().unwrap();
+        assert!(sim.now() - start >= stall, "operation {before}");
+        assert_eq!(sim.faults().disk_stalls, before + 1);
+    }
+}
+
+#[test]
+fn what_a_crash_takes_is_counted() {
+    let (mut lost, mut torn, mut names) = (0, 0, 0);
+    for seed in 0..40 {
+        let sim = Sim::new(seed);
+        let env = sim.member(ONE);
+        let made = sim.block_on(async {
+            let disk = env.disk();
+            let file = disk.open("f", Open::Create).await?;
+            disk.sync_dir("").await?;
+            file.write_at(0, Bytes::from(vec![1; 4_096])).await?;
+            file.sync().await?;
+            file.write_at(0, Bytes::from(vec![2; 4_096])).await?;
+            disk.create_dir("d").await
+        });
+        made.unwrap().unwrap();
+        sim.nemesis().crash(ONE);
+        let sectors = sim.nemesis().durable(ONE, "f").unwrap();
+        let new = sectors.iter().filter(|byte| **byte == 2).count() / 512;
+        let faults = sim.faults();
+        assert_eq!(faults.writes_lost, u64::from(new == 0));
+        assert_eq!(
+            faults.writes_torn,
+            u64::from((1..8).contains(&new)),
+            "{new}"
+        );
+        lost += faults.writes_lost;
+        torn += faults.writes_torn;
+        names += faults.names_lost;
+    }
+    assert!(lost > 5 && torn > 5 && names > 5, "{lost} {torn} {names}");
 }

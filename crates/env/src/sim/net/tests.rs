@@ -1,5 +1,5 @@
 use crate::net::Full;
-use crate::sim::{LinkModel, Options, Sim};
+use crate::sim::{Faults, LinkModel, Options, Sim, What};
 use crate::{Env, Lane, MemberId};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
@@ -185,4 +185,158 @@ fn a_receivers_crash_frees_the_lanes_to_it() {
     // What arrives while the member is down is lost, and its room given back.
     sim.run_for(Duration::from_secs(1)).unwrap();
     assert_eq!(send(Lane::Append), Ok(()));
+}
+
+#[test]
+fn a_link_that_alters_flips_bits_of_some_and_says_so() {
+    let sim = Sim::new(1);
+    let model = LinkModel {
+        alter_ppm: 300_000,
+        ..LinkModel::default()
+    };
+    sim.nemesis().set_link(ONE, TWO, model);
+    let marked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&marked);
+    sim.observe(move |event| {
+        if let What::Arrived { altered: true, .. } = event.what {
+            *count.lock().unwrap() += 1;
+        }
+    });
+    let (one, two) = (sim.member(ONE), sim.member(TWO));
+    let mut altered = 0;
+    for sent in 0..200 {
+        let sent = number(sent);
+        one.net().send(TWO, Lane::Append, sent.clone()).unwrap();
+        let net = two.net();
+        let (_, _, received) = sim.block_on(net.receive()).unwrap();
+        assert_eq!(received.len(), sent.len());
+        let bits = received
+            .iter()
+            .zip(&sent)
+            .map(|(a, b)| (a ^ b).count_ones());
+        let bits: u32 = bits.sum();
+        assert!(bits <= 8, "{bits} bits");
+        altered += u64::from(bits > 0);
+    }
+    assert!((40..80).contains(&altered), "{altered}");
+    // Now and then a bit is flipped and flipped back.
+    let counted = sim.faults().messages_altered;
+    assert!((altered..altered + 5).contains(&counted), "{counted}");
+    assert_eq!(*marked.lock().unwrap(), counted);
+}
+
+#[test]
+fn messages_wait_for_each_other_where_bandwidth_is_limited() {
+    let sim = Sim::new(1);
+    let slow = LinkModel {
+        delay_min: Duration::from_millis(1),
+        delay_max: Duration::from_millis(1),
+        bytes_per_second: Some(1_000),
+        ..LinkModel::default()
+    };
+    sim.nemesis().set_link(ONE, TWO, slow);
+    let (one, two) = (sim.member(ONE), sim.member(TWO));
+    let mut arrivals = Vec::new();
+    for lane in [Lane::Bulk, Lane::Control, Lane::Append] {
+        one.net()
+            .send(TWO, lane, Bytes::from(vec![0; 100]))
+            .unwrap();
+    }
+    two.net()
+        .send(ONE, Lane::Bulk, Bytes::from(vec![0; 100]))
+        .unwrap();
+    let (to_one, to_two) = (one.net(), two.net());
+    sim.block_on(to_one.receive()).unwrap();
+    assert!(
+        sim.now() < Duration::from_millis(1),
+        "the other direction is free"
+    );
+    for _ in 0..3 {
+        let (_, lane, _) = sim.block_on(to_two.receive()).unwrap();
+        arrivals.push((lane, sim.now().as_millis()));
+    }
+    let expected = [(Lane::Bulk, 101), (Lane::Control, 201), (Lane::Append, 301)];
+    assert_eq!(arrivals, expected);
+    assert_eq!(sim.faults().messages_slowed, 3);
+}
+
+#[test]
+fn ports_share_links_but_neither_messages_nor_room() {
+    let options = Options {
+        lane_messages_max: 1,
+        ..Options::default()
+    };
+    let sim = Sim::with_options(1, options);
+    let (one, two) = (sim.member(ONE), sim.member(TWO));
+    let (clients, serves) = (sim.net_on(&one, 7), sim.net_on(&two, 7));
+    assert_eq!(clients.send(TWO, Lane::Control, number(7)), Ok(()));
+    assert_eq!(one.net().send(TWO, Lane::Control, number(0)), Ok(()));
+    assert_eq!(clients.send(TWO, Lane::Control, number(8)), Err(Full));
+    let (from, _, message) = sim.block_on(serves.receive()).unwrap();
+    assert_eq!((from, message), (ONE, number(7)));
+    let peers = two.net();
+    let (_, _, message) = sim.block_on(peers.receive()).unwrap();
+    assert_eq!(message, number(0));
+    // A cut is of all ports.
+    sim.nemesis().cut(ONE, TWO);
+    clients.send(TWO, Lane::Control, number(9)).unwrap();
+    one.net().send(TWO, Lane::Control, number(9)).unwrap();
+    assert_eq!(sim.faults().messages_cut, 2);
+}
+
+#[test]
+#[should_panic(expected = "the member is one of this world")]
+fn a_port_is_had_from_the_members_own_world_only() {
+    let (sim, other) = (Sim::new(1), Sim::new(1));
+    let _net = sim.net_on(&other.member(ONE), 7);
+}
+
+#[test]
+fn what_a_link_does_to_messages_is_counted() {
+    let sim = Sim::new(1);
+    let (one, _two) = (sim.member(ONE), sim.member(TWO));
+    let send = |times: u64| {
+        for sent in 0..times {
+            one.net().send(TWO, Lane::Append, number(sent)).unwrap();
+        }
+        sim.run_for(Duration::from_secs(1)).unwrap();
+    };
+    let certain = |set: fn(&mut LinkModel)| {
+        let mut model = LinkModel::default();
+        set(&mut model);
+        sim.nemesis().set_link(ONE, TWO, model);
+    };
+    certain(|_| {});
+    send(100);
+    assert_eq!(sim.faults(), Faults::default());
+    certain(|link| link.loss_ppm = 1_000_000);
+    send(10);
+    certain(|link| link.duplicate_ppm = 1_000_000);
+    send(10);
+    certain(|link| link.alter_ppm = 1_000_000);
+    send(10);
+    certain(|link| link.cut = true);
+    send(10);
+    // A second copy keeps no order, and may already have overtaken an earlier message.
+    let before = sim.faults();
+    certain(|link| link.reorder_ppm = 1_000_000);
+    send(100);
+    let reordered = sim.faults().since(&before).messages_reordered;
+    assert!((50..100).contains(&reordered), "{reordered}");
+    let expected = Faults {
+        messages_lost: 10,
+        messages_duplicated: 10,
+        messages_altered: 10,
+        messages_cut: 10,
+        messages_reordered: before.messages_reordered + reordered,
+        ..Faults::default()
+    };
+    assert_eq!(sim.faults(), expected);
+    sim.nemesis().kill(TWO);
+    send(10);
+    let since = sim.faults().since(&expected);
+    // Copies wait too, beside what was counted when it was sent.
+    assert_eq!(since.messages_forgotten, 230);
+    assert_eq!((since.kills, since.messages_unreceived), (1, 10));
+    assert_eq!(since.by_name()["messages_unreceived"], 10);
 }
