@@ -3,6 +3,7 @@
 //! A [`Scenario`] is plain data. Running one gives a [`Report`], the same every time; an
 //! [`Observer`] is told what happens meanwhile.
 
+pub mod coverage;
 pub mod file;
 pub mod minimise;
 pub mod observer;
