@@ -392,3 +392,6 @@ pub(crate) fn encode(
     };
     Frame::Message(frame).encode()
 }
+
+#[cfg(test)]
+mod tests;

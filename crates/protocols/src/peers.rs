@@ -11,9 +11,10 @@
 //! members at the same time: each of them has accepted its disk, and it theirs. At that moment it
 //! fixes the table ([`Peers::founded`]) and accepts no other disk any more.
 //!
-//! *Claim*: if the engine of a member Y has exchanged anything with the engine of disk `c`, then
-//! no other disk of that member is ever founded; so nothing that `c` promised is ever forgotten
-//! by somebody who takes part.
+//! *Claim*: if the engine of a member Y has exchanged anything with the engine of disk `c`, and Y
+//! keeps its own disk, then no other disk of that member is ever founded. Every majority that `c`
+//! helped to form has such a Y in it, unless a majority has lost its disks, which no cluster
+//! survives. So nothing that `c` promised is ever forgotten by somebody who takes part.
 //! 1. Before its table is fixed, a member delivers no message to a service and sends none. Fixed,
 //!    it is linked with the disks of its table only, and its engine starts only when the table is
 //!    durable. So Y has `c` on record for good, from before its engine ran.

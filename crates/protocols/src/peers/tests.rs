@@ -1,10 +1,14 @@
 //! Links of whole members on the deterministic world.
 
+mod founding;
+mod sessions;
+
 use super::*;
 use synod_env::sim::{LinkModel, Sim};
 
 const CLUSTER: u64 = 0xc1;
 const ENGINE: Service = Service::Engine;
+const NODE: Service = Service::Node;
 
 fn member(number: u64) -> MemberId {
     MemberId(number)
@@ -23,63 +27,64 @@ fn hello(number: u64, incarnation: u64) -> Hello {
     }
 }
 
-fn start(env: &Env, hello: Hello, count: u64) -> Peers {
-    Peers::start(env, hello, &members(count), None, &Limits::default())
+/// The disks of a cluster in which nobody has lost one.
+fn table(count: u64) -> BTreeMap<MemberId, u128> {
+    let disk = |number| (member(number), hello(number, 1).disk_id);
+    (1..=count).map(disk).collect()
 }
 
-/// A fresh cluster of so many members on links of such a kind.
-fn cluster(seed: u64, count: u64, model: LinkModel) -> (Sim, Vec<(Env, Peers)>) {
+/// A link that does everything to messages that a link can do, but for losing them all.
+fn hostile() -> LinkModel {
+    LinkModel {
+        delay_max: Duration::from_millis(20),
+        loss_ppm: 200_000,
+        duplicate_ppm: 300_000,
+        reorder_ppm: 300_000,
+        alter_ppm: 100_000,
+        ..LinkModel::default()
+    }
+}
+
+fn world(seed: u64, count: u64, model: LinkModel) -> Sim {
     let sim = Sim::new(seed);
     for from in members(count) {
         for to in members(count) {
             sim.nemesis().set_link(from, to, model);
         }
     }
-    let start = |number| {
-        let env = sim.member(member(number));
-        let peers = start(&env, hello(number, 1), count);
-        (env, peers)
-    };
-    let members = (1..=count).map(start).collect();
-    (sim, members)
+    sim
 }
 
-#[test]
-fn fresh_members_found_a_cluster_with_all_disks() {
-    for count in [1, 3, 5] {
-        let (sim, all) = cluster(1, count, LinkModel::default());
-        let expected: BTreeMap<_, _> = (1..=count)
-            .map(|number| (member(number), hello(number, 1).disk_id))
-            .collect();
-        for (_, peers) in &all {
-            assert_eq!(sim.block_on(peers.founded()).unwrap(), Ok(expected.clone()));
-        }
-    }
+/// A member of a cluster that is founded already.
+fn start(sim: &Sim, number: u64, incarnation: u64, count: u64) -> (Env, Peers) {
+    let env = sim.restart(member(number));
+    let known = Some(table(count));
+    let hello = hello(number, incarnation);
+    let peers = Peers::start(&env, hello, &members(count), known, &Limits::default());
+    (env, peers)
 }
 
-#[test]
-fn a_request_is_answered_by_the_service_it_is_for() {
-    let (sim, all) = cluster(1, 3, LinkModel::default());
-    for (_, peers) in &all {
-        sim.block_on(peers.founded()).unwrap().unwrap();
-    }
-    let port = all[1].1.port(ENGINE);
-    all[1].0.spawn("answers", async move {
+/// A member that has never been started before.
+fn start_fresh(sim: &Sim, hello: Hello, count: u64) -> (Env, Peers) {
+    let env = sim.member(hello.member);
+    let peers = Peers::start(&env, hello, &members(count), None, &Limits::default());
+    (env, peers)
+}
+
+fn run(sim: &Sim, millis: u64) {
+    sim.run_for(Duration::from_millis(millis))
+        .expect("no end of events");
+}
+
+/// Answers each request of a service with what it said.
+fn answer_all(env: &Env, peers: &Peers, service: Service) {
+    let port = peers.port(service);
+    env.spawn("answers", async move {
         loop {
-            let incoming = port.receive().await;
-            let answer = incoming.answer.expect("a request");
-            answer.send(incoming.body);
+            let Incoming { body, answer, .. } = port.receive().await;
+            if let Some(answer) = answer {
+                answer.send(body);
+            }
         }
     });
-    let (env, peers) = &all[0];
-    let asked = peers.port(ENGINE).ask(
-        member(2),
-        Lane::Append,
-        Bytes::from_static(b"how are you"),
-        env.now() + Duration::from_secs(1),
-    );
-    assert_eq!(
-        sim.block_on(asked).unwrap(),
-        Ok(Bytes::from_static(b"how are you"))
-    );
 }
