@@ -13,7 +13,7 @@ use crate::messages::Refused;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use synod_env::{Instant, MemberId};
+use synod_env::{Bug, Instant, MemberId, planted};
 use synod_state::command::{Batch, Command, LeaseId};
 
 /// A batch of another member that was taken up.
@@ -99,8 +99,19 @@ impl<A> Intake<A> {
         let Ok(read) = Batch::decode(batch.clone()) else {
             return Err((answer, Refused::Unacceptable));
         };
-        let is_leaders = |command: &Command| {
-            matches!(command, Command::Reign { .. } | Command::LeaseExpire { .. })
+        let is_leaders = |command: &Command| match command {
+            Command::Reign { .. } => true,
+            Command::LeaseExpire { .. } => !planted(Bug::DeposedLeaderExpires),
+            Command::Put(_)
+            | Command::DeleteRange(_)
+            | Command::Txn(_)
+            | Command::Compact { .. }
+            | Command::LeaseGrant { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::LeaseCheckpoint { .. }
+            | Command::SetQuota { .. }
+            | Command::SetCompactionStep { .. }
+            | Command::SetLevel { .. } => false,
         };
         if read.origin.member != from || read.commands.iter().any(is_leaders) {
             return Err((answer, Refused::Unacceptable));

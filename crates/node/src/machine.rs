@@ -15,7 +15,7 @@ use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use synod_env::{BoxFuture, oneshot};
+use synod_env::{BoxFuture, Bug, oneshot, planted};
 use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_state::command::Batch;
 use synod_state::reply::Event;
@@ -72,7 +72,7 @@ impl Replica {
         if changes.is_empty() {
             return;
         }
-        let now = self.shared.env.clock();
+        let now = self.shared.clock();
         let mut reigning = self.shared.reigning();
         let Some(Reigning { leases, .. }) = reigning.as_mut() else {
             return;
@@ -98,10 +98,12 @@ impl Replica {
     /// A reign is in the state. If it is this member's, everything timed begins here.
     fn reign_began(&mut self, reign: u64, own: bool) {
         if !own {
-            *self.shared.reigning() = None;
+            if !planted(Bug::DeposedLeaderExpires) {
+                *self.shared.reigning() = None;
+            }
             return;
         }
-        let now = self.shared.env.clock();
+        let now = self.shared.clock();
         let root = self.state.root();
         let leases = root.leases().map(|lease| {
             let recorded = lease.remaining_ms > 0;

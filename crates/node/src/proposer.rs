@@ -18,7 +18,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use synod_env::{BoxFuture, Instant, Lane, Limits, MemberId, oneshot, queue, watch};
+use synod_env::{BoxFuture, Bug, Instant, Lane, Limits, MemberId, oneshot, planted, queue, watch};
 use synod_log::{Engine, Epoch, Index, ProposeError, Role, Status};
 use synod_protocols::peers::{self, AskError, Port};
 use synod_state::command::{Batch, Command, LeaseId, Origin};
@@ -370,7 +370,9 @@ impl Proposer {
             return;
         }
         self.leads = leads;
-        *self.shared.reigning() = None;
+        if !planted(Bug::DeposedLeaderExpires) {
+            *self.shared.reigning() = None;
+        }
         if let Some(epoch) = leads {
             tracing::info!(%epoch, "leading");
             self.propose_reign(epoch);
@@ -473,7 +475,7 @@ impl Proposer {
 
     /// Service time now, if this member reigns.
     fn service_time_ms(&self) -> Option<u64> {
-        let now = self.shared.env.clock();
+        let now = self.shared.clock();
         let reigning = self.shared.reigning();
         reigning.as_ref().map(|r| r.service_time_ms(now))
     }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::future::ready;
 use std::io;
 use std::sync::Arc;
-use synod_env::{BoxFuture, Env, MemberId, oneshot, watch};
+use synod_env::{BoxFuture, Bug, Env, MemberId, oneshot, planted, watch};
 use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
 use synod_protocols::Port;
 use synod_storage::{Log, Priority, Recovered};
@@ -119,10 +119,16 @@ impl OpenRaft {
         port: Port,
     ) -> Result<Self, StartError> {
         let settings = config.for_openraft().map_err(StartError::Config)?;
-        let restored = restored
+        let mut restored = restored
             .map(|bytes| Position::decode(&bytes))
             .transpose()
             .map_err(|error| StartError::Snapshot(error.to_string()))?;
+        if planted(Bug::ApplyTwiceAfterRestart)
+            && let Some(applied) = restored.as_mut().and_then(|at| at.applied.as_mut())
+            && recovered.purged.is_none_or(|at| at.index < applied.index)
+        {
+            applied.index = applied.index.saturating_sub(1);
+        }
         let snapshot = restored
             .as_ref()
             .map_or(Index(0), |at| seam_index_of(at.applied.as_ref()));

@@ -10,7 +10,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use synod_env::{BoxFuture, watch};
+use synod_env::{BoxFuture, Bug, planted, watch};
 use synod_log::{Entry, Epoch, Index, Machine};
 use synod_storage::Log;
 
@@ -61,6 +61,15 @@ impl StateMachine {
     /// it with [`StateMachine::snapshot_done`], once it is durable: a snapshot that fails, for
     /// lack of disk space perhaps, is no reason to stop the engine.
     pub(crate) fn begin_snapshot(&mut self) -> (SnapshotMeta, BoxFuture<'static, io::Result<()>>) {
+        if planted(Bug::SnapshotMissesLast)
+            && let Some(applied) = &self.position.applied
+        {
+            let mut position = self.position.clone();
+            position.applied = Some(LogId::new(applied.leader_id, applied.index + 1));
+            let at = seam_index(applied.index + 1);
+            let written = self.machine().snapshot(at, position.encode());
+            return (describe(position), written);
+        }
         let at = seam_index_of(self.position.applied.as_ref());
         let position = self.position.encode();
         let written = self.machine().snapshot(at, position);

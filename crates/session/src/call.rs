@@ -3,7 +3,7 @@
 use crate::{Choice, Endpoint, Session};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use synod_env::Instant;
+use synod_env::{Bug, Instant, planted};
 
 /// When a request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +132,10 @@ impl<A, W> Call<A, W> {
     /// A call that ends at `deadline` at the latest.
     #[must_use]
     pub fn new(class: Class, deadline: Instant, config: CallConfig) -> Self {
+        let class = match class {
+            Class::Write if planted(Bug::ClientRetriesUnknown) => Class::Read,
+            Class::Read | Class::Write | Class::Idempotent => class,
+        };
         Self {
             class,
             deadline,

@@ -1,8 +1,9 @@
 //! What a proposer does without being asked: lease expiry, checkpoints, compaction, snapshots.
 
 use super::{OWN_MAX, Own, OwnUnderWay, Proposer, Route, SNAPSHOT_AGAIN, Whose};
+use crate::shared::Reigning;
 use std::io;
-use synod_env::{Instant, oneshot};
+use synod_env::{Bug, Instant, oneshot, planted};
 use synod_log::{Epoch, Index};
 use synod_state::command::{Command, LeaseId};
 use synod_state::reply::Outcome;
@@ -10,11 +11,18 @@ use synod_state::reply::Outcome;
 impl Proposer {
     /// Proposes a command of the member's own and awaits its answer beside the others.
     fn propose_own(&mut self, own: Own, command: Command) {
-        let Route::Here { reign } = self.route() else {
-            return;
-        };
         let (sender, answer) = oneshot::channel();
-        let sequence = self.propose(reign, vec![command], vec![(Instant::NEVER, sender)]);
+        let sequence = match self.route() {
+            Route::Here { reign } => {
+                self.propose(reign, vec![command], vec![(Instant::NEVER, sender)])
+            }
+            Route::Leader { leader, reign } if planted(Bug::DeposedLeaderExpires) => {
+                let until = self.shared.env.now() + self.limits().request_timeout;
+                self.forward(leader, reign, vec![command], vec![(until, sender)]);
+                self.sequence
+            }
+            Route::Leader { .. } | Route::Nowhere => return,
+        };
         self.own.push(OwnUnderWay {
             own,
             sequence,
@@ -26,7 +34,7 @@ impl Proposer {
         match own {
             Own::Expire(leases) => {
                 if outcome.is_none() {
-                    let now = self.shared.env.clock();
+                    let now = self.shared.clock();
                     if let Some(reigning) = self.shared.reigning().as_mut() {
                         reigning.leases.expiry_failed(now, &leases);
                     }
@@ -43,13 +51,16 @@ impl Proposer {
     }
 
     pub(super) fn tick_leases(&mut self) {
-        let now = self.shared.env.clock();
+        let now = self.shared.clock();
         let most = self.limits().lease_expire_batch_max;
         let (expired, checkpoints) = {
             let mut reigning = self.shared.reigning();
             let leads = self.leads;
             // A reign that was applied late is not this member's any more.
-            let Some(reigning) = reigning.as_mut().filter(|r| leads == Some(Epoch(r.reign))) else {
+            let its_own = |reigning: &&mut Reigning| {
+                leads == Some(Epoch(reigning.reign)) || planted(Bug::DeposedLeaderExpires)
+            };
+            let Some(reigning) = reigning.as_mut().filter(its_own) else {
                 return;
             };
             if let Some(gap) = reigning.leases.tick(now) {
