@@ -9,8 +9,10 @@ mod link;
 pub mod peers;
 
 mod frame;
+mod glance;
 mod window;
 
+pub use glance::{Glance, glance};
 pub use link::{Hello, Life, Reason};
 pub use peers::{
     Answer, AskError, Counters, Incoming, Limits, NotSent, Peers, Port, Refused, Service,

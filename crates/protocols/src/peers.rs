@@ -56,7 +56,7 @@ pub enum Service {
 }
 
 impl Service {
-    fn of(code: u8) -> Option<Self> {
+    pub(crate) fn of(code: u8) -> Option<Self> {
         [Self::Engine, Self::Node]
             .into_iter()
             .find(|service| *service as u8 == code)

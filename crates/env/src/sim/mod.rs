@@ -23,11 +23,12 @@ pub use disk::{DiskCounters, DiskLatency, DiskOp};
 pub use faults::Faults;
 pub use nemesis::Nemesis;
 pub use net::LinkModel;
-pub use trace::{Event, Fingerprint, Observer, What};
+pub use trace::{Event, Fingerprint, Listener, Observer, What};
 
 use self::choices::Choices;
 use self::kernel::{Kernel, MemberWorld};
 use crate::{Env, MemberId, Net, Prng};
+use bytes::Bytes;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -224,6 +225,12 @@ impl Sim {
     /// Shows every event from now on to `observer`, which must not call this world.
     pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
         self.kernel.lock().trace.observe(Box::new(observer));
+    }
+
+    /// Shows what every message says from now on, with its number, before the event that it was
+    /// sent. `listener` must not call this world.
+    pub fn listen(&self, listener: impl FnMut(u64, &Bytes) + Send + 'static) {
+        self.kernel.lock().trace.listen(Box::new(listener));
     }
 }
 

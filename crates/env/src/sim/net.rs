@@ -208,6 +208,7 @@ impl State {
         }
         let model = link.model;
         let (bytes, content) = (message.len() as u64, checksum(&message));
+        self.trace.tell(number, &message);
         let mut copies = 0;
         if model.cut {
             self.faults.messages_cut += 1;

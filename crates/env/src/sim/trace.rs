@@ -2,6 +2,7 @@
 
 use super::disk::DiskOp;
 use crate::{Lane, MemberId};
+use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
 
@@ -123,10 +124,15 @@ impl fmt::Display for Fingerprint {
 /// Takes each event as it happens. It must not call the world it observes.
 pub type Observer = Box<dyn FnMut(&Event) + Send>;
 
+/// Takes the number and the content of each message, before the event that it was sent. It must
+/// not call the world it listens to.
+pub type Listener = Box<dyn FnMut(u64, &Bytes) + Send>;
+
 pub(super) struct Trace {
     fingerprint: u128,
     events: u64,
     observer: Option<Observer>,
+    listener: Option<Listener>,
 }
 
 /// The prime of the 128-bit Fowler/Noll/Vo hash.
@@ -138,6 +144,7 @@ impl Trace {
             fingerprint: 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d,
             events: 0,
             observer: None,
+            listener: None,
         };
         trace.mix(seed, 0);
         trace
@@ -153,6 +160,17 @@ impl Trace {
 
     pub(super) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
+    }
+
+    pub(super) fn listen(&mut self, listener: Listener) {
+        self.listener = Some(listener);
+    }
+
+    /// Tells the listener what a message says; that leaves no trace.
+    pub(super) fn tell(&mut self, number: u64, message: &Bytes) {
+        if let Some(listener) = &mut self.listener {
+            listener(number, message);
+        }
     }
 
     pub(super) fn record(&mut self, now_ns: u64, member: Option<MemberId>, what: What) {

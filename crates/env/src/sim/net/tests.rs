@@ -340,3 +340,26 @@ fn what_a_link_does_to_messages_is_counted() {
     assert_eq!((since.kills, since.messages_unreceived), (1, 10));
     assert_eq!(since.by_name()["messages_unreceived"], 10);
 }
+
+#[test]
+fn a_listener_hears_what_is_sent_and_the_run_stays_the_same() {
+    let run = |listens: bool| {
+        let sim = Sim::new(3);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        if listens {
+            let sink = Arc::clone(&heard);
+            sim.listen(move |number, message| sink.lock().unwrap().push((number, message.clone())));
+        }
+        let (one, two) = (sim.member(ONE), sim.member(TWO));
+        let received = received(&two);
+        one.net().send(TWO, Lane::Append, number(41)).unwrap();
+        one.net().send(TWO, Lane::Append, number(42)).unwrap();
+        sim.run_for(Duration::from_secs(1)).unwrap();
+        assert_eq!(*received.lock().unwrap(), [41, 42]);
+        let heard = heard.lock().unwrap().clone();
+        (sim.fingerprint(), heard)
+    };
+    let (deaf, nothing) = run(false);
+    assert!(nothing.is_empty());
+    assert_eq!(run(true), (deaf, vec![(1, number(41)), (2, number(42))]));
+}
