@@ -1,6 +1,7 @@
 //! How the engine is set. Why each setting has its value is in
 //! `docs/decisions/0002-openraft-pin.md`.
 
+use crate::serving::requests_max;
 use openraft::SnapshotPolicy;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -58,6 +59,8 @@ impl Config {
             .checked_mul(2)
             .ok_or("election time is out of range")?;
         let proposals_max = u64::try_from(self.proposals_max).unwrap_or(u64::MAX);
+        let served = requests_max(self.members.len().saturating_sub(1));
+        let served = u64::try_from(served).unwrap_or(u64::MAX);
         openraft::Config {
             cluster_name: "synod".to_owned(),
             heartbeat_interval: millis(self.heartbeat)?,
@@ -73,9 +76,16 @@ impl Config {
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
             replication_lag_threshold: u64::MAX,
-            // Room for every proposal in flight and for the few other requests, so that a
-            // proposal never waits to be queued: the order of calls is the order of the log.
-            api_channel_size: Some(proposals_max.saturating_add(OTHER_REQUESTS)),
+            // Room for every proposal in flight, for what other members ask and for the few other
+            // requests, so that none of them waits to be queued: the order of calls is the order
+            // of the log.
+            api_channel_size: Some(
+                proposals_max
+                    .saturating_add(OTHER_REQUESTS)
+                    .saturating_add(served),
+            ),
+            // A request is bounded by its bytes.
+            max_payload_entries: 1_024,
             ..openraft::Config::default()
         }
         .validate()

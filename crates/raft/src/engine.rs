@@ -3,11 +3,13 @@
 use crate::config::Config;
 use crate::lease::Lease;
 use crate::machine::StateMachine;
-use crate::network::Unlinked;
+use crate::network::Links;
 use crate::proposals::Proposals;
 use crate::rounds::Rounds;
+use crate::serving::{Serving, Side};
 use crate::status;
-use crate::storage::LogStore;
+use crate::storage::{LogStore, Votes, position};
+use crate::turn::Turns;
 use crate::types::{Position, Types, is_sole_voter, raft_index, seam_index, seam_index_of};
 use bytes::Bytes;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use synod_env::{BoxFuture, Bug, Env, MemberId, oneshot, planted, watch};
 use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
 use synod_protocols::Port;
@@ -27,7 +29,7 @@ use synod_storage::{Log, Priority, Recovered};
 pub(crate) type Handle = Raft<Types, StateMachine>;
 
 /// A snapshot round's outcome; `io::Error` cannot be given to several callers.
-type Snapshotted = Result<Index, (io::ErrorKind, Arc<str>)>;
+pub(crate) type Snapshotted = Result<Index, (io::ErrorKind, Arc<str>)>;
 
 /// Why an engine did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,8 @@ struct OpenRaft {
     barriers: Rounds<Result<Index, BarrierError>>,
     snapshots: Rounds<Snapshotted>,
     status: watch::Receiver<Status>,
+    /// Until the engine is stopped.
+    serving: Mutex<Option<Serving>>,
     /// Closes when openraft has let go of the machine.
     machine_ended: watch::Receiver<()>,
     /// Closes when openraft has let go of the log.
@@ -136,7 +140,10 @@ impl OpenRaft {
         if purged > snapshot {
             return Err(StartError::Gap { snapshot, purged });
         }
-        let last = recovered.last.map_or(Index(0), |at| Index(at.index));
+        fit_log(&log, restored.as_ref())
+            .await
+            .map_err(|error| StartError::Engine(error.to_string()))?;
+        let last = log.last().map_or(Index(0), |at| Index(at.index));
         let pristine = last == Index(0) && restored.is_none() && recovered.vote.is_none();
 
         let member = config.member.0;
@@ -159,11 +166,20 @@ impl OpenRaft {
             Arc::clone(&lease),
             machine_end,
         );
-        let store = LogStore::new(log.clone(), &recovered, member, Arc::clone(&lease), log_end);
+        let votes = Arc::new(Votes::new(recovered.vote));
+        let store = LogStore::new(
+            log.clone(),
+            &recovered,
+            member,
+            Arc::clone(&lease),
+            Arc::clone(&votes),
+            log_end,
+        );
+        let links = Links::new(env.clone(), port.clone(), config.election_min);
         let raft = Box::pin(Handle::new(
             member,
             Arc::new(settings),
-            Unlinked,
+            links.clone(),
             store,
             machine,
         ))
@@ -187,11 +203,23 @@ impl OpenRaft {
             let raft = Arc::clone(&raft);
             move || barrier(Arc::clone(&raft))
         });
+        let turns = Turns::new();
         let snapshots = Rounds::serve(&env, "raft-snapshots", {
-            let (raft, log) = (Arc::clone(&raft), log.clone());
+            let (raft, log, turns) = (Arc::clone(&raft), log.clone(), turns.clone());
             let keep_bytes = config.log_keep_bytes;
-            move || snapshot_and_purge(Arc::clone(&raft), log.clone(), keep_bytes)
+            move || snapshot_and_purge(Arc::clone(&raft), log.clone(), turns.clone(), keep_bytes)
         });
+        links.serve(&raft, snapshots.clone());
+        // Only now that the log has begun: a vote before would be taken for a beginning.
+        let side = Side {
+            env: env.clone(),
+            raft: Arc::clone(&raft),
+            log: log.clone(),
+            votes,
+            turns,
+        };
+        let serving = Serving::begin(&side, port);
+        drop(side);
         let proposals = Proposals::new(
             &env,
             Arc::clone(&raft),
@@ -209,6 +237,7 @@ impl OpenRaft {
             barriers,
             snapshots,
             status,
+            serving: Mutex::new(Some(serving)),
             machine_ended,
             log_ended,
         })
@@ -257,6 +286,12 @@ impl Engine for OpenRaft {
     }
 
     fn stop(&self) -> BoxFuture<'static, ()> {
+        let serving = self
+            .serving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(serving);
         let (raft, log) = (Arc::clone(&self.raft), self.log.clone());
         let ends = [self.machine_ended.clone(), self.log_ended.clone()];
         let (sender, stopped) = oneshot::channel::<()>();
@@ -277,6 +312,29 @@ impl Engine for OpenRaft {
             let (Ok(()) | Err(oneshot::Dropped)) = stopped.await;
         })
     }
+}
+
+/// Makes the log fit the snapshot that the machine was loaded from.
+///
+/// A snapshot of another member is durable before the log is purged to it. If power is lost in
+/// between, the log ends before the snapshot does, or goes on from other entries than those that
+/// the snapshot covers: entries of a leader that lost, which nobody ever counted. Both are made
+/// good here, before openraft compares the two. Entries after the snapshot's last one, if the log
+/// has that one, are kept.
+async fn fit_log(log: &Log, restored: Option<&Position>) -> io::Result<()> {
+    let Some(covered) = restored.and_then(|restored| restored.applied) else {
+        return Ok(());
+    };
+    let covered = position(&covered);
+    let purged = log.purged();
+    let fits = log.position(covered.index) == Some(covered)
+        || purged.is_some_and(|purged| purged.index >= covered.index);
+    if fits {
+        return Ok(());
+    }
+    tracing::info!(?covered, last = ?log.last(), "the log is made to fit the snapshot");
+    log.truncate_after(purged).await?;
+    log.purge(covered).await
 }
 
 /// Begins the log of one of the founding `members`. The first entry is the same for each of them,
@@ -309,7 +367,13 @@ async fn barrier(raft: Arc<Handle>) -> Result<Index, BarrierError> {
 const STOPPED: &str = "the engine has stopped";
 
 /// One snapshot round: a durable snapshot, then as much of the log dropped as it allows.
-async fn snapshot_and_purge(raft: Arc<Handle>, log: Log, keep_bytes: u64) -> Snapshotted {
+async fn snapshot_and_purge(
+    raft: Arc<Handle>,
+    log: Log,
+    turns: Turns,
+    keep_bytes: u64,
+) -> Snapshotted {
+    let _turn = turns.take().await;
     let stopped = |_fatal: Fatal<Types>| (io::ErrorKind::Other, Arc::from(STOPPED));
     let (meta, written) = raft
         .with_state_machine(|machine| Box::pin(ready(machine.begin_snapshot())))

@@ -17,9 +17,12 @@ mod network;
 mod proposals;
 mod rounds;
 mod runtime;
+mod serving;
 mod status;
 mod storage;
+mod turn;
 mod types;
+mod wire;
 
 pub use config::Config;
 pub use engine::{StartError, start};

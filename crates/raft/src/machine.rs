@@ -5,20 +5,39 @@ use crate::types::{
     CommittedLeaderId, LogId, Position, SnapshotMeta, StoredMembership, Types, is_sole_voter,
     seam_index, seam_index_of,
 };
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_env::{BoxFuture, Bug, planted, watch};
-use synod_log::{Entry, Epoch, Index, Machine};
+use synod_log::{Entry, Epoch, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_storage::Log;
 
 /// Entries given to the machine in one call.
 const APPLY_MAX: usize = 1_024;
 
-/// A snapshot as openraft passes it around. Its content stays with the machine.
-pub(crate) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, (), ()>;
+/// A snapshot as openraft passes it around.
+pub(crate) type Snapshot = openraft::Snapshot<CommittedLeaderId, u64, (), Content>;
+
+/// What of a snapshot passes through openraft's hands.
+pub(crate) enum Content {
+    /// This member's newest one. It stays with the machine, which is asked for it part by part.
+    Held,
+    /// One of another member, durable here and ready to be put in the place of the state.
+    Received(Box<dyn ReceivedSnapshot>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Held => "Held",
+            Self::Received(_) => "Received",
+        })
+    }
+}
 
 /// See the module.
 pub(crate) struct StateMachine {
@@ -45,7 +64,7 @@ impl StateMachine {
         lease: Arc<Lease>,
         ended: watch::Sender<()>,
     ) -> Self {
-        let snapshot = restored.clone().map(describe);
+        let snapshot = restored.as_ref().map(Position::describe);
         Self {
             machine: Mutex::new(machine),
             member,
@@ -73,7 +92,24 @@ impl StateMachine {
         let at = seam_index_of(self.position.applied.as_ref());
         let position = self.position.encode();
         let written = self.machine().snapshot(at, position);
-        (describe(self.position.clone()), written)
+        (self.position.describe(), written)
+    }
+
+    /// The last entry that the machine has applied.
+    pub(crate) fn applied(&self) -> Index {
+        seam_index_of(self.position.applied.as_ref())
+    }
+
+    /// Begins to read the newest durable snapshot.
+    pub(crate) fn outgoing(
+        &mut self,
+    ) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
+        self.machine().outgoing()
+    }
+
+    /// Begins to receive a snapshot.
+    pub(crate) fn incoming(&mut self, at: Index, position: Bytes) -> Box<dyn SnapshotReceiver> {
+        self.machine().incoming(at, position)
     }
 
     /// Takes note of a durable snapshot.
@@ -93,6 +129,11 @@ impl StateMachine {
 
     /// An entry is acknowledged once it is applied, so it must be durable by then: with a quorum
     /// of members, and if this one is the quorum, here.
+    ///
+    /// With several voters openraft sees to it: a leader commits what a majority of the matching
+    /// indices in `Leader::progress` has reached. Its own is raised by `update_local_progress`,
+    /// which follows the completion of the append ([`crate::storage`]); that of a follower by its
+    /// answer, which follows its own completion (asserted in [`crate::serving`]).
     fn assert_durable(&self, last: Index) {
         if self.decides_alone() {
             let durable = self.log.durable().map_or(Index(0), Index);
@@ -121,10 +162,10 @@ impl StateMachine {
         self.position.applied = Some(log_id);
         let batch = match payload {
             EntryPayload::Normal(batch) => batch.0,
-            EntryPayload::Blank => bytes::Bytes::new(),
+            EntryPayload::Blank => Bytes::new(),
             EntryPayload::Membership(membership) => {
                 self.position.membership = StoredMembership::new(Some(log_id), membership);
-                bytes::Bytes::new()
+                Bytes::new()
             }
         };
         Entry {
@@ -135,19 +176,8 @@ impl StateMachine {
     }
 }
 
-fn describe(position: Position) -> SnapshotMeta {
-    let Position {
-        applied,
-        membership,
-    } = position;
-    SnapshotMeta {
-        last_log_id: applied,
-        last_membership: membership,
-    }
-}
-
 impl RaftStateMachine<Types> for StateMachine {
-    type SnapshotData = ();
+    type SnapshotData = Content;
     type SnapshotBuilder = DurableSnapshot;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
@@ -188,20 +218,32 @@ impl RaftStateMachine<Types> for StateMachine {
         unreachable!("openraft asks through try_create_snapshot_builder, which is implemented")
     }
 
-    /// Refused: a snapshot comes from another member, and there is none yet. Taking one over
-    /// needs its chunks to be moved from member to member first.
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, (): ()) -> io::Result<()> {
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            format!("snapshot {meta} of another member cannot be installed by a single member"),
-        ))
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Content) -> io::Result<()> {
+        let Content::Received(received) = content else {
+            unreachable!("the machine is loaded from its own snapshot before openraft starts");
+        };
+        let at = seam_index_of(meta.last_log_id.as_ref());
+        assert!(
+            self.applied() < at,
+            "installing a snapshot at {at} over a state at {}",
+            self.applied()
+        );
+        self.position = Position {
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        };
+        self.snapshot = Some(meta.clone());
+        let epoch = meta.last_log_id.map_or(0, |last| last.leader_id.term);
+        self.lease.applying(at, epoch, || self.decides_alone());
+        self.machine().install(received);
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self
-            .snapshot
-            .clone()
-            .map(|meta| Snapshot { meta, snapshot: () }))
+        Ok(self.snapshot.clone().map(|meta| Snapshot {
+            meta,
+            snapshot: Content::Held,
+        }))
     }
 }
 
@@ -209,12 +251,12 @@ impl RaftStateMachine<Types> for StateMachine {
 pub(crate) struct DurableSnapshot(SnapshotMeta);
 
 impl RaftSnapshotBuilder<Types> for DurableSnapshot {
-    type SnapshotData = ();
+    type SnapshotData = Content;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         Ok(Snapshot {
             meta: self.0.clone(),
-            snapshot: (),
+            snapshot: Content::Held,
         })
     }
 }

@@ -22,7 +22,7 @@ use synod_log::{Index, ProposeError};
 use synod_storage::{Log, Priority, Refused, Room};
 
 /// Largest batch that may use the reserve, in bytes.
-const RESERVED_BYTES_MAX: usize = 2 << 10;
+pub(crate) const RESERVED_BYTES_MAX: usize = 2 << 10;
 
 /// Batches that may use the reserve before there is room beside it again. A record and its page
 /// padding take at most 8 KiB, so they leave half of the reserve to openraft's own entries and
@@ -124,7 +124,7 @@ impl Proposals {
             self.door.admit(&mut order, batch.len(), priority)?
         };
         match admitted {
-            Admission::Now(room) => responder.room = room,
+            Admission::Now(room) => responder.room = Some(room),
             Admission::Later => {
                 order.parked += 1;
                 let parked = Parked {
@@ -169,8 +169,8 @@ impl Proposals {
 
 /// Where a proposal may go.
 enum Admission {
-    /// To openraft, with its room; without, if it uses the reserve.
-    Now(Option<Room>),
+    /// To openraft, with its room.
+    Now(Room),
     /// To the end of the line.
     Later,
 }
@@ -189,13 +189,19 @@ impl Door {
         match (self.log.admit(bytes), priority) {
             (Ok(room), Priority::Ordinary | Priority::Reserve) => {
                 order.reserved = 0;
-                Ok(Admission::Now(Some(room)))
+                Ok(Admission::Now(room))
             }
             (Err(Refused::NoSpace | Refused::Preparing), Priority::Reserve)
                 if bytes <= RESERVED_BYTES_MAX && order.reserved < RESERVED_MAX =>
             {
-                order.reserved += 1;
-                Ok(Admission::Now(None))
+                match self.log.admit_all([bytes], Priority::Reserve) {
+                    Ok(room) => {
+                        order.reserved += 1;
+                        Ok(Admission::Now(room))
+                    }
+                    Err(Refused::Preparing) => Ok(Admission::Later),
+                    Err(refused) => Err(translate(refused, bytes)),
+                }
             }
             (Err(Refused::Preparing), Priority::Ordinary | Priority::Reserve) => {
                 Ok(Admission::Later)
@@ -234,7 +240,7 @@ impl Line {
             } = parked;
             match self.admitted(batch.len(), priority).await {
                 Ok(room) => {
-                    responder.room = room;
+                    responder.room = Some(room);
                     // If openraft has stopped, the responder is dropped and says so.
                     drop(
                         self.raft
@@ -249,11 +255,7 @@ impl Line {
     }
 
     /// Waits until there is room, or certainly none.
-    async fn admitted(
-        &self,
-        bytes: usize,
-        priority: Priority,
-    ) -> Result<Option<Room>, ProposeError> {
+    async fn admitted(&self, bytes: usize, priority: Priority) -> Result<Room, ProposeError> {
         let mut health = self.door.log.health();
         let mut given_back = self.flights.given_back.subscribe();
         // Set before the look at the room: whoever gives room back after it sees this.

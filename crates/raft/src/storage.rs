@@ -12,10 +12,10 @@ use openraft::{EntryPayload, LogState, OptionalSend};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use synod_env::watch;
 use synod_log::Index;
-use synod_storage::{EntryKind, Log, Priority, Recovered};
+use synod_storage::{EntryKind, Log, Priority, Recovered, StorageError};
 
 /// Bytes of entries read for another member at a time.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -25,9 +25,8 @@ pub(crate) struct LogStore {
     reader: LogReader,
     member: u64,
     lease: Arc<Lease>,
+    votes: Arc<Votes>,
     committed: Option<LogId>,
-    purged: Option<LogId>,
-    last: Option<LogId>,
     /// Dropped with the rest when openraft lets go of the log.
     _ended: watch::Sender<()>,
 }
@@ -40,18 +39,40 @@ impl LogStore {
         recovered: &Recovered,
         member: u64,
         lease: Arc<Lease>,
+        votes: Arc<Votes>,
         ended: watch::Sender<()>,
     ) -> Self {
-        let purged = recovered.purged.and_then(from_position);
         Self {
             reader: LogReader(log),
             member,
             lease,
+            votes,
             committed: recovered.committed.and_then(from_position),
-            purged,
-            last: recovered.last.and_then(from_position).max(purged),
             _ended: ended,
         }
+    }
+}
+
+/// The last vote that is durable, for those who answer votes.
+#[derive(Debug)]
+pub(crate) struct Votes(Mutex<Option<synod_storage::Vote>>);
+
+impl Votes {
+    /// `recovered` was found when the log was opened.
+    pub(crate) fn new(recovered: Option<synod_storage::Vote>) -> Self {
+        Self(Mutex::new(recovered))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<synod_storage::Vote>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn durable(&self) -> Option<synod_storage::Vote> {
+        *self.lock()
+    }
+
+    fn saved(&self, vote: synod_storage::Vote) {
+        *self.lock() = Some(vote);
     }
 }
 
@@ -76,7 +97,15 @@ impl RaftLogReader<Types> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start..end, READ_BYTES_MAX).await
+        let range = seam_index(start).0..end.saturating_add(1);
+        match self.0.read(range, READ_BYTES_MAX).await {
+            Ok(entries) => entries.into_iter().map(from_stored).collect(),
+            // Asked for by a stream to another member that openraft has just given up: it purges
+            // nothing that it still means to send. Nothing is a good answer to it, and an error
+            // would end the engine.
+            Err(StorageError::Purged { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn entries_stream<R>(
@@ -108,9 +137,10 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = LogReader;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let log = &self.reader.0;
         Ok(LogState {
-            last_purged_log_id: self.purged,
-            last_log_id: self.last,
+            last_purged_log_id: log.purged().and_then(from_position),
+            last_log_id: log.last().and_then(from_position),
         })
     }
 
@@ -131,7 +161,9 @@ impl RaftLogStorage<Types> for LogStore {
             node: voted_for,
             committed,
         };
-        self.reader.0.save_vote(stored).await
+        self.reader.0.save_vote(stored).await?;
+        self.votes.saved(stored);
+        Ok(())
     }
 
     /// Costs no disk write of its own; rides with the next.
@@ -155,7 +187,6 @@ impl RaftLogStorage<Types> for LogStore {
         let stored: Vec<_> = entries
             .into_iter()
             .map(|entry| {
-                self.last = Some(entry.log_id);
                 if matches!(entry.payload, EntryPayload::Membership(_)) {
                     // Before anybody can learn of the entry: see the module of the lease.
                     self.lease
@@ -173,14 +204,11 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         // Later writes are durable only after this one: nobody need wait for it.
         drop(self.reader.0.truncate_after(last.as_ref().map(position)));
-        self.last = last;
         Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         drop(self.reader.0.purge(position(&upto)));
-        self.purged = self.purged.max(Some(upto));
-        self.last = self.last.max(Some(upto));
         Ok(())
     }
 }
@@ -200,7 +228,7 @@ fn half_open(range: &impl RangeBounds<u64>) -> Range<u64> {
 }
 
 /// Raft does not record who led an epoch: `node` stays 0.
-fn position(id: &LogId) -> synod_storage::Position {
+pub(crate) fn position(id: &LogId) -> synod_storage::Position {
     synod_storage::Position {
         epoch: id.leader_id.term,
         node: 0,
@@ -213,13 +241,7 @@ fn from_position(position: synod_storage::Position) -> Option<LogId> {
 }
 
 fn to_stored(entry: Entry) -> synod_storage::Entry {
-    let (kind, payload) = match entry.payload {
-        EntryPayload::Blank => (EntryKind::Blank, Bytes::new()),
-        EntryPayload::Normal(batch) => (EntryKind::Batch, batch.0),
-        EntryPayload::Membership(membership) => {
-            (EntryKind::Membership, encode_membership(&membership))
-        }
-    };
+    let (kind, payload) = to_stored_payload(&entry.payload);
     synod_storage::Entry {
         position: position(&entry.log_id),
         kind,
@@ -227,13 +249,33 @@ fn to_stored(entry: Entry) -> synod_storage::Entry {
     }
 }
 
+/// The kind and the bytes of what an entry carries, in the log and between members.
+pub(crate) fn to_stored_payload(payload: &Payload) -> (EntryKind, Bytes) {
+    match payload {
+        EntryPayload::Blank => (EntryKind::Blank, Bytes::new()),
+        EntryPayload::Normal(batch) => (EntryKind::Batch, batch.0.clone()),
+        EntryPayload::Membership(membership) => {
+            (EntryKind::Membership, encode_membership(membership))
+        }
+    }
+}
+
 fn from_stored(entry: synod_storage::Entry) -> io::Result<Entry> {
     let log_id = from_position(entry.position)
         .ok_or_else(|| invalid("log entry with index 0, which is before the first"))?;
-    let payload = match entry.kind {
-        EntryKind::Blank => Payload::Blank,
-        EntryKind::Batch => Payload::Normal(Batch(entry.payload)),
-        EntryKind::Membership => Payload::Membership(decode_membership(&entry.payload)?),
-    };
+    let payload = from_stored_payload(entry.kind, entry.payload)?;
     Ok(Entry { log_id, payload })
+}
+
+/// What [`to_stored_payload`] made bytes of.
+///
+/// # Errors
+/// `InvalidData` if the bytes are not what the kind says.
+pub(crate) fn from_stored_payload(kind: EntryKind, payload: Bytes) -> io::Result<Payload> {
+    Ok(match kind {
+        EntryKind::Blank if payload.is_empty() => Payload::Blank,
+        EntryKind::Blank => return Err(invalid("an entry that should be blank carries something")),
+        EntryKind::Batch => Payload::Normal(Batch(payload)),
+        EntryKind::Membership => Payload::Membership(decode_membership(&payload)?),
+    })
 }

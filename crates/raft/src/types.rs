@@ -108,8 +108,8 @@ pub(crate) fn is_sole_voter(membership: &Membership, member: u64) -> bool {
     }
 }
 
-/// First byte of each format below.
-const FORMAT: u8 = 1;
+/// First byte of each format below, and of each message between members.
+pub(crate) const FORMAT: u8 = 1;
 /// Members in one configuration beyond which bytes are taken for garbage.
 const MEMBERS_MAX: u32 = 1_024;
 /// Configurations in force at once: two during a change.
@@ -147,6 +147,14 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// What openraft knows of a snapshot of that state.
+    pub(crate) fn describe(&self) -> SnapshotMeta {
+        SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+        }
+    }
+
     /// Format 1, little-endian: `u8` format; epoch and index of the last applied entry, `u64`
     /// each, index 0 for none; the same of the membership's entry; the membership as in
     /// [`encode_membership`] without its format byte.
@@ -180,7 +188,7 @@ impl Position {
     }
 }
 
-fn put_log_id(id: Option<&LogId>, into: &mut BytesMut) {
+pub(crate) fn put_log_id(id: Option<&LogId>, into: &mut BytesMut) {
     into.put_u64_le(id.map_or(0, |id| id.leader_id.term));
     into.put_u64_le(seam_index_of(id).0);
 }
@@ -206,13 +214,14 @@ fn put_count(count: usize, into: &mut BytesMut) {
     into.put_u32_le(u32::try_from(count).expect("a cluster has fewer than 2^32 members"));
 }
 
-/// Reads the formats above; every shortfall is an error.
-struct Reader<'a>(&'a [u8]);
+/// Reads the formats above, and those of [`crate::wire`]; every shortfall is an error.
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8]) -> io::Result<Self> {
+    /// Takes the first byte for the format.
+    pub(crate) fn new(bytes: &'a [u8]) -> io::Result<Self> {
         let mut reader = Self(bytes);
-        let format = reader.0.try_get_u8().map_err(|_| cut_short())?;
+        let format = reader.u8()?;
         if format != FORMAT {
             return Err(invalid(&format!(
                 "engine record of unknown format {format}"
@@ -221,12 +230,36 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    fn u64(&mut self) -> io::Result<u64> {
+    pub(crate) fn u8(&mut self) -> io::Result<u8> {
+        self.0.try_get_u8().map_err(|_| cut_short())
+    }
+
+    pub(crate) fn u32(&mut self) -> io::Result<u32> {
+        self.0.try_get_u32_le().map_err(|_| cut_short())
+    }
+
+    pub(crate) fn u64(&mut self) -> io::Result<u64> {
         self.0.try_get_u64_le().map_err(|_| cut_short())
     }
 
-    fn count(&mut self, most: u32) -> io::Result<u32> {
-        let count = self.0.try_get_u32_le().map_err(|_| cut_short())?;
+    pub(crate) fn flag(&mut self) -> io::Result<bool> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(invalid(&format!("engine record has {other} for a truth"))),
+        }
+    }
+
+    /// Bytes with their length before them.
+    pub(crate) fn bytes(&mut self) -> io::Result<&'a [u8]> {
+        let length = usize::try_from(self.u32()?).map_err(|_| cut_short())?;
+        let (bytes, after) = self.0.split_at_checked(length).ok_or_else(cut_short)?;
+        self.0 = after;
+        Ok(bytes)
+    }
+
+    pub(crate) fn count(&mut self, most: u32) -> io::Result<u32> {
+        let count = self.u32()?;
         if count > most {
             return Err(invalid(&format!(
                 "engine record counts {count} where {most} is the most"
@@ -235,7 +268,7 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    fn log_id(&mut self) -> io::Result<Option<LogId>> {
+    pub(crate) fn log_id(&mut self) -> io::Result<Option<LogId>> {
         let epoch = self.u64()?;
         let index = Index(self.u64()?);
         Ok(log_id(epoch, index))
@@ -265,7 +298,7 @@ impl<'a> Reader<'a> {
         Membership::new(configs, everybody).map_err(|error| invalid(&error.to_string()))
     }
 
-    fn end(&self) -> io::Result<()> {
+    pub(crate) fn end(&self) -> io::Result<()> {
         if self.0.is_empty() {
             Ok(())
         } else {

@@ -216,8 +216,8 @@ impl Future for Flush {
     }
 }
 
-/// Room kept for an entry that its holder will append with [`Priority::Reserve`]. Drop it when
-/// the entry is in the log, or will not come.
+/// Room kept for entries that its holder will append with [`Priority::Reserve`]. Drop it when
+/// they are in the log, or will not come.
 #[derive(Debug)]
 pub struct Room {
     log: Log,
@@ -331,7 +331,21 @@ impl Log {
     /// # Errors
     /// [`Refused`]; the reserve is left alone.
     pub fn admit(&self, bytes: usize) -> Result<Room, Refused> {
-        let bytes = self.0.shared.lock().take_room(bytes)?;
+        self.admit_all([bytes], Priority::Ordinary)
+    }
+
+    /// As [`Log::admit`] for several entries, given the lengths of their payloads: room for all
+    /// of them or none. With [`Priority::Reserve`] it may be a part of the reserve, of which half
+    /// is left in any case, for votes.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn admit_all(
+        &self,
+        payloads: impl IntoIterator<Item = usize>,
+        priority: Priority,
+    ) -> Result<Room, Refused> {
+        let bytes = self.0.shared.lock().take_room(payloads, priority)?;
         Ok(Room {
             log: self.clone(),
             bytes,

@@ -380,15 +380,27 @@ impl State {
         cost.saturating_add(u64::from(self.options.reserve_bytes)) <= self.room()
     }
 
-    pub(super) fn take_room(&mut self, payload_bytes: usize) -> Result<u64, Refused> {
+    pub(super) fn take_room(
+        &mut self,
+        payloads: impl IntoIterator<Item = usize>,
+        priority: Priority,
+    ) -> Result<u64, Refused> {
         if self.phase != Phase::Open {
             return Err(Refused::Stopped);
         }
-        if payload_bytes > self.options.entry_bytes_max {
-            return Err(Refused::TooLarge);
+        let mut cost = 0;
+        for payload_bytes in payloads {
+            if payload_bytes > self.options.entry_bytes_max {
+                return Err(Refused::TooLarge);
+            }
+            cost += u64::from(entry_cost(payload_bytes));
         }
-        let cost = u64::from(entry_cost(payload_bytes));
-        if !self.has_room(self.room_given + cost) {
+        let reserve = u64::from(self.options.reserve_bytes);
+        let left_alone = match priority {
+            Priority::Ordinary => reserve,
+            Priority::Reserve => reserve / 2,
+        };
+        if self.room_given + cost + left_alone > self.room() {
             return Err(self.refusal());
         }
         self.room_given += cost;
