@@ -209,7 +209,7 @@ impl OpenRaft {
             let keep_bytes = config.log_keep_bytes;
             move || snapshot_and_purge(Arc::clone(&raft), log.clone(), turns.clone(), keep_bytes)
         });
-        links.serve(&raft, snapshots.clone());
+        links.serve(&raft, &snapshots);
         // Only now that the log has begun: a vote before would be taken for a beginning.
         let side = Side {
             env: env.clone(),

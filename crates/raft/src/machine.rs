@@ -87,7 +87,7 @@ impl StateMachine {
             position.applied = Some(LogId::new(applied.leader_id, applied.index + 1));
             let at = seam_index(applied.index + 1);
             let written = self.machine().snapshot(at, position.encode());
-            return (describe(position), written);
+            return (position.describe(), written);
         }
         let at = seam_index_of(self.position.applied.as_ref());
         let position = self.position.encode();

@@ -10,7 +10,7 @@ mod sending;
 
 use crate::engine::{Handle, Snapshotted};
 use crate::machine::{Content, Snapshot};
-use crate::rounds::Rounds;
+use crate::rounds::{Rounds, WeakRounds};
 use crate::types::{Types, Vote};
 use crate::wire::{Request, decode_voted};
 use appending::Pipeline;
@@ -56,10 +56,11 @@ struct Shared {
     engine: OnceLock<EngineSide>,
 }
 
-/// What sending a snapshot needs of the engine that sends it.
+/// What sending a snapshot needs of the engine that sends it. It does not keep the engine alive,
+/// which holds these links.
 struct EngineSide {
     raft: Weak<Handle>,
-    snapshots: Rounds<Snapshotted>,
+    snapshots: WeakRounds<Snapshotted>,
 }
 
 impl Links {
@@ -78,9 +79,12 @@ impl Links {
     ///
     /// # Panics
     /// If they have been told before.
-    pub(crate) fn serve(&self, raft: &Arc<Handle>, snapshots: Rounds<Snapshotted>) {
-        let raft = Arc::downgrade(raft);
-        let told = self.0.engine.set(EngineSide { raft, snapshots });
+    pub(crate) fn serve(&self, raft: &Arc<Handle>, snapshots: &Rounds<Snapshotted>) {
+        let side = EngineSide {
+            raft: Arc::downgrade(raft),
+            snapshots: snapshots.downgrade(),
+        };
+        let told = self.0.engine.set(side);
         assert!(told.is_ok(), "links serve one engine");
     }
 
@@ -261,6 +265,3 @@ impl RaftNetworkV2<Types> for Link {
 
 /// What a stream of appends yields for each request.
 type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
-
-#[cfg(test)]
-mod tests;

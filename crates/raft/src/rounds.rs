@@ -51,6 +51,22 @@ impl<T: Clone + Send + 'static> Rounds<T> {
     }
 }
 
+/// A [`Rounds`] that does not keep the server alive.
+pub(crate) struct WeakRounds<T>(queue::WeakSender<oneshot::Sender<T>>);
+
+impl<T> Rounds<T> {
+    pub(crate) fn downgrade(&self) -> WeakRounds<T> {
+        WeakRounds(self.0.downgrade())
+    }
+}
+
+impl<T> WeakRounds<T> {
+    /// `None` once the server has ended, or is about to.
+    pub(crate) fn upgrade(&self) -> Option<Rounds<T>> {
+        self.0.upgrade().map(Rounds)
+    }
+}
+
 impl<T> Clone for Rounds<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())

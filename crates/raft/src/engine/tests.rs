@@ -1,6 +1,9 @@
 //! One member on the deterministic world: its log on a disk that loses what was not synced, its
 //! machine a list of what it applied.
 
+mod cluster;
+mod elections;
+
 use super::{StartError, start};
 use crate::Config;
 use bytes::Bytes;

@@ -125,8 +125,9 @@ impl Link {
 
     /// Writes a snapshot that covers more.
     async fn renew_snapshot(&self) {
-        if let Some(engine) = self.shared.engine.get()
-            && let Some(Err((_, why))) = engine.snapshots.clone().ask().await
+        let engine = self.shared.engine.get();
+        if let Some(snapshots) = engine.and_then(|engine| engine.snapshots.upgrade())
+            && let Some(Err((_, why))) = snapshots.ask().await
         {
             tracing::warn!(%why, "a newer snapshot is needed and cannot be written");
         }
