@@ -3,9 +3,11 @@
 //!
 //! A batch that a link repeats must not be proposed twice. The state drops a copy that comes after
 //! the batch, but not one that comes after the origin was told that the batch was refused and has
-//! proposed its commands anew: the copy would be a second proposal of them. So a leader takes each
-//! sequence of an origin at most once in its reign, in increasing order, and remembers it *before*
-//! it tries. It does so for one reign only: in another the state drops the batch.
+//! proposed its commands anew: the copy would be a second proposal of them. So a member takes each
+//! sequence of an origin at most once for each reign, in increasing order, and remembers it
+//! *before* it tries, and before it says that it does not lead that reign: it may come to lead it.
+//! Memory need not outlive the member, since after a restart it leads a later reign, and the
+//! state drops batches of any other than the present.
 //!
 //! Nothing here knows of time passing, of links or of the engine.
 
@@ -15,6 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use synod_env::{Bug, Instant, MemberId, planted};
 use synod_state::command::{Batch, Command, LeaseId};
+
+#[cfg(test)]
+mod tests;
 
 /// A batch of another member that was taken up.
 #[derive(Debug)]
@@ -47,8 +52,8 @@ pub(crate) enum Turn<A> {
 pub(crate) struct Intake<A> {
     member: MemberId,
     reign: Option<u64>,
-    /// Incarnation and sequence of the last batch taken up, by origin, in this reign.
-    taken: BTreeMap<MemberId, (u64, u64)>,
+    /// Reign, incarnation and sequence of the last batch that came, by origin.
+    taken: BTreeMap<MemberId, (u64, u64, u64)>,
     waiting: BTreeMap<MemberId, VecDeque<Forwarded<A>>>,
     /// Who had the last turn.
     last: MemberId,
@@ -78,7 +83,6 @@ impl<A> Intake<A> {
             return Vec::new();
         }
         self.reign = reign;
-        self.taken.clear();
         let waiting = std::mem::take(&mut self.waiting).into_values().flatten();
         waiting.map(|forwarded| forwarded.answer).collect()
     }
@@ -116,14 +120,14 @@ impl<A> Intake<A> {
         if read.origin.member != from || read.commands.iter().any(is_leaders) {
             return Err((answer, Refused::Unacceptable));
         }
-        if self.reign != Some(read.reign) {
-            return Err((answer, Refused::NotLeading));
-        }
-        let number = (read.origin.incarnation, read.origin.sequence);
+        let number = (read.reign, read.origin.incarnation, read.origin.sequence);
         if self.taken.get(&from).is_some_and(|last| number <= *last) {
             return Err((answer, Refused::Late));
         }
         self.taken.insert(from, number);
+        if self.reign != Some(read.reign) {
+            return Err((answer, Refused::NotLeading));
+        }
         let waiting = self.waiting.entry(from).or_default();
         if waiting.len() >= self.waiting_max {
             return Err((answer, Refused::Busy));

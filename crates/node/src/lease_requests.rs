@@ -190,6 +190,7 @@ impl Node {
         }
         let next = deadline.min(now + reads::ASK_AGAIN);
         let mut leadership = self.leadership.clone();
+        drop(leadership.borrow_seen());
         let changed = self.shared.env.deadline(next, leadership.changed()).await;
         if changed == Ok(Err(latest::Closed)) {
             return Err(Failure::Stopped);

@@ -1,5 +1,10 @@
 //! A whole member (log, engine, state, node) on the deterministic world.
 
+mod following;
+mod forwarding;
+mod installs;
+mod script;
+
 use crate::{Config, Consistency, Failure, Node, WatchCreate, WatchMessage, open};
 use bytes::Bytes;
 use std::future::poll_fn;
