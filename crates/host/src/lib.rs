@@ -12,6 +12,7 @@
 mod clock;
 mod data_dir;
 mod disk;
+pub mod machine;
 mod net;
 mod tasks;
 
