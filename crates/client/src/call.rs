@@ -55,6 +55,7 @@ impl Client {
         let mut call = Call::new(class, world::now() + config.timeout, config.calls);
         let mut under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Progress<A>> + Send>>> =
             FuturesUnordered::new();
+        // What came of each endpoint that is not connected.
         let mut tried = BTreeMap::new();
         loop {
             let step = call.step(world::now(), &mut self.session());
@@ -65,6 +66,7 @@ impl Client {
                     send_by,
                 } => {
                     call.held(attempt);
+                    tried.insert(endpoint, "no connection in time".to_owned());
                     let client = self.clone();
                     under_way.push(Box::pin(async move {
                         let link = client.0.links.get(endpoint, send_by).await;
@@ -89,8 +91,9 @@ impl Client {
             };
             match world::until(until, progress).await {
                 None => {}
-                Some(Progress::Connected(attempt, _, Ok(link))) => {
+                Some(Progress::Connected(attempt, endpoint, Ok(link))) => {
                     call.sent(attempt);
+                    tried.remove(&endpoint);
                     let left = call.deadline().saturating_since(world::now());
                     let answer = send(link, left * MEMBERS_SHARE_PERCENT / 100);
                     under_way.push(Box::pin(async move {
