@@ -194,8 +194,8 @@ impl Door {
             (Err(Refused::NoSpace | Refused::Preparing), Priority::Reserve)
                 if bytes <= RESERVED_BYTES_MAX && order.reserved < RESERVED_MAX =>
             {
-                match self.log.admit_all([bytes], Priority::Reserve) {
-                    Ok(room) => {
+                match self.log.admit_some([bytes], Priority::Reserve) {
+                    Ok((room, _)) => {
                         order.reserved += 1;
                         Ok(Admission::Now(room))
                     }

@@ -136,7 +136,7 @@ impl Desk {
             Request::Heartbeat(request) => {
                 let side = self.side.clone();
                 self.control(Box::pin(async move {
-                    append(&side, request, answer).await;
+                    append(&side, request, Taken::All, answer).await;
                 }));
             }
             Request::Vote(request) => {
@@ -194,8 +194,9 @@ async fn next_of<T>(futures: &mut FuturesUnordered<BoxFuture<'static, T>>) -> T 
     }
 }
 
-/// Has openraft append what was sent, and answers. An engine that has stopped answers nothing.
-async fn append(side: &Side, request: AppendEntriesRequest<Types>, answer: Answer) {
+/// Has openraft append what was sent, or as much of it as there was `room` for, and answers. An
+/// engine that has stopped answers nothing.
+async fn append(side: &Side, request: AppendEntriesRequest<Types>, taken: Taken, answer: Answer) {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
     let Ok(response) = side.raft.append_entries(request).await else {
@@ -204,7 +205,10 @@ async fn append(side: &Side, request: AppendEntriesRequest<Types>, answer: Answe
     let appended = match response {
         AppendEntriesResponse::Success => {
             assert_durable(&side.log, last);
-            Appended::Done
+            match (taken, last) {
+                (Taken::Part, Some(last)) => Appended::Part(last),
+                (Taken::Part | Taken::All, _) => Appended::Done,
+            }
         }
         AppendEntriesResponse::Conflict => Appended::Conflict,
         AppendEntriesResponse::HigherVote(vote) => Appended::HigherVote(vote),
@@ -213,6 +217,14 @@ async fn append(side: &Side, request: AppendEntriesRequest<Types>, answer: Answe
         }
     };
     answer.send(appended.encode());
+}
+
+/// How much of a request was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    All,
+    /// Its last entries were left out.
+    Part,
 }
 
 /// The leader counts this member's answer towards its quorum. So the entries must be durable here

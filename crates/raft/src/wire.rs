@@ -86,6 +86,8 @@ pub(crate) enum Appended {
     NoRoom,
     /// An earlier request of the stream is missing; nothing was looked at. Kind 5.
     Missing,
+    /// As `Done` for the entries up to this one; there was no room for more. Kind 6: the place.
+    Part(LogId),
 }
 
 /// What a member answers to the requests about snapshots.
@@ -222,6 +224,10 @@ impl Appended {
             }
             Self::NoRoom => into.put_u8(4),
             Self::Missing => into.put_u8(5),
+            Self::Part(upto) => {
+                into.put_u8(6);
+                put_log_id(Some(upto), &mut into);
+            }
         }
         into.freeze()
     }
@@ -238,6 +244,10 @@ impl Appended {
             3 => Self::HigherVote(vote(&mut from)?),
             4 => Self::NoRoom,
             5 => Self::Missing,
+            6 => {
+                let upto = from.log_id()?;
+                Self::Part(upto.ok_or_else(|| invalid("a part that ends before the first entry"))?)
+            }
             other => return Err(unknown_kind(other)),
         };
         from.end()?;
@@ -397,11 +407,11 @@ fn entries(
     let count = from.count(ENTRIES_MAX)?;
     let mut entries = Vec::with_capacity(count.min(1_024) as usize);
     let mut last_epoch = request.prev_log_id.map_or(0, epoch);
-    let mut index = request.prev_log_id.map_or(0, |prev| prev.index + 1);
-    if index > u64::MAX / 2 {
+    let first = request.prev_log_id.map_or(0, |prev| prev.index + 1);
+    if first > u64::MAX / 2 {
         return Err(invalid("entries at an index that no log reaches"));
     }
-    for _ in 0..count {
+    for index in first..first + u64::from(count) {
         let epoch = from.u64()?;
         if epoch < last_epoch || epoch > request.vote.leader_id.term {
             return Err(invalid("entries are not in the order of their epochs"));
@@ -416,7 +426,6 @@ fn entries(
         let log_id = LogId::new(CommittedLeaderId::new(epoch), index);
         entries.push(Entry { log_id, payload });
         last_epoch = epoch;
-        index += 1;
     }
     Ok(entries)
 }

@@ -331,25 +331,28 @@ impl Log {
     /// # Errors
     /// [`Refused`]; the reserve is left alone.
     pub fn admit(&self, bytes: usize) -> Result<Room, Refused> {
-        self.admit_all([bytes], Priority::Ordinary)
+        let (room, _) = self.admit_some([bytes], Priority::Ordinary)?;
+        Ok(room)
     }
 
-    /// As [`Log::admit`] for several entries, given the lengths of their payloads: room for all
-    /// of them or none. With [`Priority::Reserve`] it may be a part of the reserve, of which half
-    /// is left in any case, for votes.
+    /// As [`Log::admit`] for several entries, given the lengths of their payloads: room for as
+    /// many of the first ones as there is room for, and how many these are. With
+    /// [`Priority::Reserve`] it may be a part of the reserve, of which half is left in any case,
+    /// for votes.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn admit_all(
+    /// [`Refused`] if there is no room even for the first.
+    pub fn admit_some(
         &self,
         payloads: impl IntoIterator<Item = usize>,
         priority: Priority,
-    ) -> Result<Room, Refused> {
-        let bytes = self.0.shared.lock().take_room(payloads, priority)?;
-        Ok(Room {
+    ) -> Result<(Room, usize), Refused> {
+        let (bytes, count) = self.0.shared.lock().take_room(payloads, priority)?;
+        let room = Room {
             log: self.clone(),
             bytes,
-        })
+        };
+        Ok((room, count))
     }
 
     /// As [`Log::admit`], but waits while a segment is being prepared.

@@ -3,6 +3,9 @@
 
 mod cluster;
 mod elections;
+mod lagging;
+mod partitions;
+mod random;
 
 use super::{StartError, start};
 use crate::Config;

@@ -60,6 +60,10 @@ impl Sent {
             Appended::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote))),
             Appended::NoRoom => Err(unreachable("no room in its log").into()),
             Appended::Missing => Err(broken("an earlier request was lost")),
+            Appended::Part(upto) if Some(upto) > self.prev && Some(upto) < self.last => {
+                Ok(Ok(Some(upto)))
+            }
+            Appended::Part(upto) => Err(broken(&format!("{upto} is no part of what was sent"))),
         }
     }
 }
@@ -190,7 +194,8 @@ where
             let told = self.sent.pop_front().expect("it was just looked at");
             self.bytes -= told.bytes;
             self.first += 1;
-            if !matches!(outcome, Ok(Ok(_))) {
+            if !matches!(&outcome, Ok(Ok(last)) if *last == told.last) {
+                // What was sent after it has nothing to go on from.
                 self.end();
                 self.failed = None;
             }

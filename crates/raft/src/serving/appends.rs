@@ -7,7 +7,7 @@
 //! A request for which the log has no room is refused here. openraft never sees it: for openraft
 //! an append that fails is the end.
 
-use super::{Side, append, next_of};
+use super::{Side, Taken, append, next_of};
 use crate::network::REQUESTS_MAX;
 use crate::proposals::RESERVED_BYTES_MAX;
 use crate::runtime::Runtime;
@@ -109,9 +109,11 @@ impl Appends {
     /// Hands a request to openraft in this very call, if the log has room for it.
     fn submit(&mut self, arrival: Arrival) {
         let Arrival {
-            request, answer, ..
+            mut request,
+            answer,
+            ..
         } = arrival;
-        let room = match room_for(&self.side.log, &request.entries) {
+        let (room, count) = match room_for(&self.side.log, &request.entries) {
             Ok(room) => room,
             Err(refused) => {
                 tracing::debug!(%refused, "an append is refused");
@@ -120,9 +122,15 @@ impl Appends {
                 return;
             }
         };
+        let mut taken = Taken::All;
+        if count < request.entries.len() {
+            request.entries.truncate(count);
+            taken = Taken::Part;
+            self.order.break_off();
+        }
         let side = self.side.clone();
         let mut appended: BoxFuture<'static, ()> = Box::pin(async move {
-            append(&side, request, answer).await;
+            append(&side, request, taken, answer).await;
             // What was sent is in the log by now, or will never be.
             drop(room);
         });
@@ -144,28 +152,37 @@ async fn until(env: &Env, deadline: Option<Instant>) {
     }
 }
 
-/// Room for those of the entries that the log does not hold already. Small ones may use the
-/// reserve: among them are those that lead a cluster with full disks out of its trouble.
-fn room_for(log: &Log, entries: &[Entry]) -> Result<Option<Room>, Refused> {
-    let is_new = |entry: &&Entry| {
+/// Room for those of the entries that the log does not hold already, or for the first of these,
+/// and how many of all entries that makes.
+///
+/// Less than a whole request must do: what a log has room for between two segments can be less
+/// than a request of many entries needs at worst. A small entry alone may use the reserve: among
+/// such are those that lead a cluster with full disks out of its trouble.
+fn room_for(log: &Log, entries: &[Entry]) -> Result<(Option<Room>, usize), Refused> {
+    let is_held = |entry: &&Entry| {
         let index = seam_index(entry.log_id.index).0;
-        log.position(index) != Some(position(&entry.log_id))
+        log.position(index) == Some(position(&entry.log_id))
     };
-    let lengths: Vec<usize> = entries
+    let held = entries.iter().take_while(is_held).count();
+    let lengths = entries[held..]
         .iter()
-        .filter(is_new)
-        .map(|entry| to_stored_payload(&entry.payload).1.len())
-        .collect();
-    if lengths.is_empty() {
-        return Ok(None);
-    }
-    let are_small = lengths.iter().sum::<usize>() <= RESERVED_BYTES_MAX;
-    let priority = if are_small {
-        Priority::Reserve
-    } else {
-        Priority::Ordinary
+        .map(|entry| to_stored_payload(&entry.payload).1.len());
+    let lengths: Vec<usize> = lengths.collect();
+    let Some(first) = lengths.first().copied() else {
+        return Ok((None, held));
     };
-    log.admit_all(lengths, priority).map(Some)
+    let admitted = match log.admit_some(lengths, Priority::Ordinary) {
+        Err(Refused::NoSpace | Refused::Preparing) if first <= RESERVED_BYTES_MAX => {
+            log.admit_some([first], Priority::Reserve)
+        }
+        admitted => admitted,
+    };
+    match admitted {
+        Ok((room, count)) => Ok((Some(room), held + count)),
+        // What is there already is worth an answer.
+        Err(Refused::NoSpace | Refused::Preparing) if held > 0 => Ok((None, held)),
+        Err(refused) => Err(refused),
+    }
 }
 
 impl Order {

@@ -99,6 +99,7 @@ fn answers_survive_their_bytes() {
         Appended::HigherVote(vote(9, 1, false)),
         Appended::NoRoom,
         Appended::Missing,
+        Appended::Part(id(7, 12)),
     ] {
         assert_eq!(Appended::decode(&answer.encode()).unwrap(), answer);
     }

@@ -380,31 +380,37 @@ impl State {
         cost.saturating_add(u64::from(self.options.reserve_bytes)) <= self.room()
     }
 
+    /// Gives out room for some of the first entries: its bytes, and for how many it is.
     pub(super) fn take_room(
         &mut self,
         payloads: impl IntoIterator<Item = usize>,
         priority: Priority,
-    ) -> Result<u64, Refused> {
+    ) -> Result<(u64, usize), Refused> {
         if self.phase != Phase::Open {
             return Err(Refused::Stopped);
-        }
-        let mut cost = 0;
-        for payload_bytes in payloads {
-            if payload_bytes > self.options.entry_bytes_max {
-                return Err(Refused::TooLarge);
-            }
-            cost += u64::from(entry_cost(payload_bytes));
         }
         let reserve = u64::from(self.options.reserve_bytes);
         let left_alone = match priority {
             Priority::Ordinary => reserve,
             Priority::Reserve => reserve / 2,
         };
-        if self.room_given + cost + left_alone > self.room() {
+        let free = self.room().saturating_sub(self.room_given + left_alone);
+        let (mut cost, mut count) = (0, 0);
+        for payload_bytes in payloads {
+            if payload_bytes > self.options.entry_bytes_max {
+                return Err(Refused::TooLarge);
+            }
+            let with_this = cost + u64::from(entry_cost(payload_bytes));
+            if with_this > free {
+                break;
+            }
+            (cost, count) = (with_this, count + 1);
+        }
+        if count == 0 {
             return Err(self.refusal());
         }
         self.room_given += cost;
-        Ok(cost)
+        Ok((cost, count))
     }
 
     pub(super) fn give_back_room(&mut self, cost: u64) {

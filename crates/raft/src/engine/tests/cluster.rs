@@ -475,9 +475,12 @@ impl Cluster {
                 };
                 let one = || propose(&within, &*engine, &book, 8, Duration::from_millis(300));
                 let four = futures_util::future::join_all([one(), one(), one(), one()]).await;
-                if four.iter().any(Result::is_err) {
-                    within.sleep(Duration::from_millis(20)).await;
-                }
+                let rest = if four.iter().any(Result::is_err) {
+                    20
+                } else {
+                    5
+                };
+                within.sleep(Duration::from_millis(rest)).await;
             }
         });
     }
@@ -520,6 +523,12 @@ impl Cluster {
         for id in &self.ids {
             self.nemesis().resume(*id);
             self.nemesis().set_disk_capacity(*id, u64::MAX);
+        }
+        self.start_missing();
+    }
+
+    fn start_missing(&self) {
+        for id in &self.ids {
             if !self.nemesis().is_up(*id) {
                 self.start(*id);
             }
@@ -557,9 +566,17 @@ impl Cluster {
     /// applied twice, and that everybody gets to the same state.
     pub(super) fn settle(&self) {
         self.heal();
-        let leader = self.led();
-        let last = self.propose(leader, Duration::from_secs(5)).unwrap();
-        let everybody = || self.ids.iter().all(|id| self.applied(*id) as u64 >= last.0);
+        let last = (0..20).find_map(|_| {
+            // A crash may have been waiting for its moment.
+            self.start_missing();
+            let (leader, _) = self.working(Duration::from_secs(2))?;
+            self.propose(leader, Duration::from_secs(2)).ok()
+        });
+        let last = last.unwrap_or_else(|| panic!("nobody leads: {}", self.describe()));
+        let everybody = || {
+            self.start_missing();
+            self.ids.iter().all(|id| self.applied(*id) as u64 >= last.0)
+        };
         let took = self.until(Duration::from_secs(30), everybody);
         assert!(took.is_some(), "somebody lags: {}", self.describe());
         let book = self.book();
