@@ -181,6 +181,12 @@ impl Node {
         self.shared.roots.latest()
     }
 
+    /// The last log entry that this member has applied, with the state right after it.
+    #[must_use]
+    pub fn applied(&self) -> (Index, Root) {
+        self.shared.roots.applied_root()
+    }
+
     /// The engine's status.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -57,6 +57,13 @@ impl Roots {
         self.lock().applied
     }
 
+    /// The latest root, and the last log index that it has applied.
+    #[must_use]
+    pub(crate) fn applied_root(&self) -> (Index, Root) {
+        let inner = self.lock();
+        (inner.applied, inner.latest.clone())
+    }
+
     /// True unless the latest root has compacted history yet to be removed.
     #[must_use]
     pub(crate) fn compaction_finished(&self) -> bool {

@@ -4,13 +4,24 @@
 //! [`Observer`] is told what happens meanwhile.
 
 pub mod coverage;
+mod client;
+mod cluster;
+mod faults;
 pub mod file;
+mod life;
+mod machines;
 pub mod minimise;
 pub mod observer;
 pub mod picture;
+mod record;
 pub mod report;
+mod run;
 pub mod scenario;
+mod server;
+mod translate;
+mod wire;
 
 pub use observer::{Machine, Observer, Phase, Sight};
 pub use report::{Operations, Report, Verdict};
+pub use run::{run, run_observed};
 pub use scenario::Scenario;

@@ -51,8 +51,8 @@ pub enum Sight {
     Invoked {
         /// Which client.
         client: u32,
-        /// Its how-manieth operation.
-        operation: u32,
+        /// The operation; no other of the run has this number.
+        operation: u64,
         /// What it asked.
         request: String,
     },
@@ -60,8 +60,8 @@ pub enum Sight {
     Returned {
         /// Which client.
         client: u32,
-        /// Its how-manieth operation.
-        operation: u32,
+        /// The operation.
+        operation: u64,
         /// What it was told, or that it was told nothing.
         outcome: String,
     },

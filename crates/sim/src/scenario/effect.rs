@@ -11,7 +11,7 @@ pub enum Who {
     Leader,
     /// One member that runs and does not lead.
     Follower,
-    /// All members that the other side of a link does not name; otherwise all members.
+    /// All members that the other side of a link does not name by number or role.
     OtherMembers,
     /// The client of that number, from 0.
     Client(u32),
@@ -263,6 +263,14 @@ impl Effect {
                 ClockEffect::Strobe { .. } => "clock.strobe",
                 ClockEffect::Leap => "clock.leap",
             },
+        }
+    }
+
+    /// True while it lasts if clocks stand still.
+    pub(crate) const fn stops_clocks(&self) -> bool {
+        match self {
+            Self::Process { effect, .. } => matches!(effect, ProcessEffect::Freeze),
+            Self::Link { .. } | Self::Disk { .. } | Self::Clock { .. } => false,
         }
     }
 

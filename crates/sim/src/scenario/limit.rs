@@ -1,6 +1,7 @@
 //! Bounds of a member that a scenario can set.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 use synod_env::Limits;
 
 /// Which bound. What each means is said at [`Limits`].
@@ -104,8 +105,9 @@ pub fn limits(changed: &BTreeMap<Limit, u64>) -> Limits {
     let mut limits = Limits {
         log_segment_bytes: 1 << 20,
         log_keep_bytes: 1 << 20,
-        batch_bytes_max: 64 << 10,
-        request_bytes_max: 64 << 10,
+        batch_bytes_max: 16 << 10,
+        request_bytes_max: 16 << 10,
+        request_timeout: Duration::from_secs(3),
         ..Limits::default()
     };
     for (limit, value) in changed {

@@ -8,6 +8,7 @@
 
 mod effect;
 mod limit;
+mod swarm;
 
 pub use effect::{
     ClockEffect, DiskEffect, DiskOperation, Effect, Link, LinkEffect, Ppm, ProcessEffect, Who,

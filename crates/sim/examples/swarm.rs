@@ -1,0 +1,46 @@
+//! Runs scenarios of seeds and prints what came of them, and how fast.
+//!
+//!     cargo run --release -p synod-sim --example swarm -- MEMBERS FIRST COUNT
+
+use std::time::{Duration, Instant};
+use synod_sim::{Scenario, run};
+
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "measures real time and prints it"
+)]
+fn main() {
+    let numbers: Vec<u64> = std::env::args()
+        .skip(1)
+        .map(|text| text.parse().expect("a number"))
+        .collect();
+    let [members, first, count] = numbers[..] else {
+        panic!("MEMBERS FIRST COUNT");
+    };
+    let members = u32::try_from(members).expect("1, 3 or 5");
+    let began = Instant::now();
+    let (mut operations, mut virtual_time) = (0, Duration::ZERO);
+    for seed in first..first + count {
+        let scenario = Scenario::from_seed(seed, members);
+        let one = Instant::now();
+        let report = run(&scenario);
+        operations += report.operations.total();
+        virtual_time += report.virtual_time;
+        println!(
+            "seed {seed}: {} in {:?} virtual {:?} {:?} bitten {:?} marks {:?}",
+            report.verdict,
+            one.elapsed(),
+            report.virtual_time,
+            report.operations,
+            report.faults_bitten,
+            report.marks
+        );
+    }
+    let real = began.elapsed().as_secs_f64();
+    println!(
+        "{operations} operations in {real:.1} s: {:.0} each second, {:.0} times real time",
+        f64::from(u32::try_from(operations).expect("fits")) / real,
+        virtual_time.as_secs_f64() / real
+    );
+}

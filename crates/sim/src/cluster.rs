@@ -1,0 +1,369 @@
+//! The machines of a run: what is started on them, and started again.
+
+use crate::client::{self, Client};
+use crate::life::{self, Birth, Stage};
+use crate::observer::{Machine, Sight};
+use crate::record::Record;
+use crate::scenario::{Scenario, limits};
+use crate::wire::{CLIENT_PORT, Parcels};
+use std::sync::Arc;
+use std::time::Duration;
+use synod_checker::{MemberEvent, StateHash};
+use synod_env::sim::{Nemesis, Sim};
+use synod_env::{Env, Net};
+use synod_log::{Epoch, Role};
+use synod_node::Node;
+
+/// How long a supervisor waits before it starts again what has ended.
+const RESTART_AFTER: Duration = Duration::from_millis(150);
+
+/// All machines of a run.
+pub(crate) struct Cluster {
+    sim: Sim,
+    nemesis: Nemesis,
+    members: Vec<Member>,
+    clients: Vec<Customer>,
+    record: Record,
+}
+
+/// What keeps a machine from running, each counted; and when it is started if nothing does.
+#[derive(Default)]
+struct Holds {
+    down: u32,
+    paused: u32,
+    start_at: Option<Duration>,
+}
+
+struct Member {
+    number: u32,
+    birth: Birth,
+    holds: Holds,
+    /// The life that was begun last, until its end was noticed.
+    life: Option<life::Progress>,
+    lives: u64,
+    /// A fault damaged what is on its disk: it may be right to stay down.
+    damaged: bool,
+    /// Why it stays down for good.
+    retired: Option<String>,
+    /// What it is, while it serves.
+    role: Option<(Role, Epoch)>,
+    /// The last entry of this life whose hash was taken.
+    hashed: u64,
+}
+
+struct Customer {
+    setup: client::Setup,
+    holds: Holds,
+    up: bool,
+}
+
+impl Holds {
+    /// Whether a machine that is down is to be started now.
+    fn is_due(&mut self, now: Duration, wait: Duration) -> bool {
+        if self.down > 0 {
+            self.start_at = None;
+            return false;
+        }
+        let at = *self.start_at.get_or_insert(now + wait);
+        let due = now >= at;
+        if due {
+            self.start_at = None;
+        }
+        due
+    }
+}
+
+impl Cluster {
+    /// The machines of a scenario, all switched off.
+    pub(crate) fn new(sim: Sim, scenario: &Scenario, record: &Record) -> Self {
+        let parcels = Parcels::default();
+        let ids = (1..=scenario.members).map(|number| Machine::Member(number).id());
+        let ids: std::collections::BTreeSet<_> = ids.collect();
+        let plans = &scenario.workload.clients;
+        let clients = (0..).zip(plans).map(|(number, plan)| Customer {
+            setup: client::Setup {
+                number,
+                plan: plan.clone(),
+                workload_seed: scenario.workload.seed,
+                members: scenario.members,
+                progress: Arc::default(),
+                parcels: parcels.clone(),
+                record: record.clone(),
+            },
+            holds: Holds::default(),
+            up: false,
+        });
+        let clients: Vec<_> = clients.collect();
+        let members = (1..=scenario.members).map(|number| Member {
+            number,
+            birth: Birth {
+                member: Machine::Member(number).id(),
+                members: ids.clone(),
+                limits: limits(&scenario.limits),
+                // One more than the clients of the workload: whoever looks at the end.
+                clients: u32::try_from(clients.len() + 1).expect("clients are few"),
+                parcels: parcels.clone(),
+                record: record.clone(),
+            },
+            holds: Holds::default(),
+            life: None,
+            lives: 0,
+            damaged: false,
+            retired: None,
+            role: None,
+            hashed: 0,
+        });
+        Self {
+            nemesis: sim.nemesis(),
+            members: members.collect(),
+            clients,
+            sim,
+            record: record.clone(),
+        }
+    }
+
+    pub(crate) fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
+    /// The numbers of all members.
+    pub(crate) fn members(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().map(|member| member.number)
+    }
+
+    /// How many clients there are.
+    pub(crate) fn clients(&self) -> u32 {
+        u32::try_from(self.clients.len()).expect("clients are few")
+    }
+
+    /// The member that leads, as far as it knows; of several the one of the latest epoch.
+    pub(crate) fn leader(&self) -> Option<u32> {
+        let leading = self.members.iter().filter_map(|member| {
+            let (role, epoch) = member.role?;
+            matches!(role, Role::Leader).then_some((epoch, member.number))
+        });
+        leading.max().map(|(_, number)| number)
+    }
+
+    /// A member that serves and does not lead.
+    pub(crate) fn follower(&self) -> Option<u32> {
+        let leader = self.leader();
+        let serving = self.members.iter().filter(|member| member.role.is_some());
+        let mut numbers = serving.map(|member| member.number);
+        numbers.find(|number| Some(*number) != leader)
+    }
+
+    // What faults do to machines.
+
+    fn holds(&mut self, machine: Machine) -> &mut Holds {
+        match machine {
+            Machine::Member(number) => &mut self.members[number as usize - 1].holds,
+            Machine::Client(number) => &mut self.clients[number as usize].holds,
+        }
+    }
+
+    /// Nobody starts the machine until [`Cluster::let_up`] is called as often.
+    pub(crate) fn hold_down(&mut self, machine: Machine) {
+        self.holds(machine).down += 1;
+    }
+
+    /// Ends one [`Cluster::hold_down`].
+    pub(crate) fn let_up(&mut self, machine: Machine) {
+        self.holds(machine).down -= 1;
+    }
+
+    /// Nothing on the machine runs until [`Cluster::resume`] is called as often.
+    pub(crate) fn pause(&mut self, machine: Machine) {
+        self.holds(machine).paused += 1;
+        self.nemesis.pause(machine.id());
+    }
+
+    /// Ends one [`Cluster::pause`].
+    pub(crate) fn resume(&mut self, machine: Machine) {
+        let holds = self.holds(machine);
+        holds.paused -= 1;
+        if holds.paused == 0 {
+            self.nemesis.resume(machine.id());
+        }
+    }
+
+    /// What is on the machine's disk is not what was written there: it may be right to stay down.
+    pub(crate) fn damaged(&mut self, machine: Machine) {
+        match machine {
+            Machine::Member(number) => self.members[number as usize - 1].damaged = true,
+            Machine::Client(_) => {}
+        }
+    }
+
+    // What a supervisor does.
+
+    /// Looks after all machines: starts what is down and may be up, and writes down what changed.
+    pub(crate) fn tend(&mut self, now: Duration) {
+        for member in &mut self.members {
+            member.tend(now, &self.sim, &self.nemesis, &self.record);
+        }
+        for client in &mut self.clients {
+            let id = Machine::Client(client.setup.number).id();
+            client.up = client.up && self.nemesis.is_up(id);
+            if !client.up && client.holds.is_due(now, Duration::ZERO) {
+                client.up = true;
+                let env = self.sim.member(id);
+                Client::start(&env, client_side(&self.sim, &env), client.setup.clone());
+            }
+        }
+    }
+
+    /// Lets clients do what they have left without pausing.
+    pub(crate) fn hurry(&self) {
+        for client in &self.clients {
+            client.setup.progress.hurry();
+        }
+    }
+
+    /// Whether every client has done all its operations.
+    pub(crate) fn clients_are_done(&self) -> bool {
+        let mut clients = self.clients.iter();
+        clients.all(|client| client.setup.progress.is_done())
+    }
+
+    /// Starts one more client, which reads everything through each member in turn.
+    pub(crate) fn scan(&mut self) {
+        let Some(last) = self.clients.last() else {
+            return;
+        };
+        let number = self.clients();
+        let setup = client::Setup {
+            number,
+            progress: Arc::default(),
+            ..last.setup.clone()
+        };
+        let env = self.sim.member(Machine::Client(number).id());
+        Client::scan(&env, client_side(&self.sim, &env), setup.clone());
+        self.clients.push(Customer {
+            setup,
+            holds: Holds::default(),
+            up: true,
+        });
+    }
+
+    /// Those that are expected to serve when nothing is wrong any more: all that are neither held
+    /// down for good nor right to stay out.
+    pub(crate) fn sound_nodes(&self) -> Vec<(u32, Option<Node>)> {
+        let sound = self
+            .members
+            .iter()
+            .filter(|member| member.retired.is_none() && !member.damaged && member.holds.down == 0);
+        sound.map(|member| (member.number, member.node())).collect()
+    }
+}
+
+/// Where clients and members talk, apart from what members say to each other.
+fn client_side(sim: &Sim, env: &Env) -> Arc<dyn Net> {
+    let _ = (sim, CLIENT_PORT);
+    env.net()
+}
+
+impl Member {
+    fn node(&self) -> Option<Node> {
+        let life = self.life.as_ref()?;
+        life.look(|stage| match stage {
+            Stage::Serving(node) => Some(node.clone()),
+            Stage::Starting | Stage::Stopped(_) | Stage::Unfit(_) => None,
+        })
+    }
+
+    fn tend(&mut self, now: Duration, sim: &Sim, nemesis: &Nemesis, record: &Record) {
+        if self.retired.is_some() {
+            return;
+        }
+        let id = self.birth.member;
+        if self.life.is_some() {
+            self.look(record);
+            if !nemesis.is_up(id) || self.retired.is_some() || self.has_stopped(record) {
+                nemesis.kill(id);
+                self.life = None;
+                self.role = None;
+                record.member(id, MemberEvent::Stopped);
+            }
+        }
+        if self.life.is_none() && self.retired.is_none() {
+            let wait = if self.lives == 0 {
+                Duration::ZERO
+            } else {
+                RESTART_AFTER
+            };
+            if self.holds.is_due(now, wait) {
+                self.lives += 1;
+                self.hashed = 0;
+                let env = sim.member(id);
+                let clients = client_side(sim, &env);
+                self.life = Some(life::begin(&env, clients, self.birth.clone()));
+            }
+        }
+    }
+
+    /// Whether the member has stopped by itself; one that can never go on is retired.
+    fn has_stopped(&mut self, record: &Record) -> bool {
+        let Some(life) = &self.life else {
+            return false;
+        };
+        let (reason, fit) = match life.look(|stage| match stage {
+            Stage::Starting | Stage::Serving(_) => None,
+            Stage::Stopped(reason) => Some((reason.clone(), true)),
+            Stage::Unfit(reason) => Some((reason.clone(), false)),
+        }) {
+            None => return false,
+            Some(end) => end,
+        };
+        record.tell(|| Sight::Stopped {
+            member: self.number,
+            reason: reason.clone(),
+        });
+        if fit {
+            record.mark("member stopped by itself");
+        } else if self.damaged {
+            record.mark("damaged member stays out");
+            self.retired = Some(reason);
+        } else {
+            let member = self.number;
+            record.violate("sound-disk", format!("member {member} stays out: {reason}"));
+            self.retired = Some(reason);
+        }
+        true
+    }
+
+    /// Writes down what can be seen of a member that serves.
+    fn look(&mut self, record: &Record) {
+        let Some(node) = self.node() else {
+            return;
+        };
+        let id = self.birth.member;
+        let status = node.status();
+        let role = Some((status.role, status.epoch));
+        if role != self.role {
+            self.role = role;
+            let (name, leads) = match status.role {
+                Role::Leader => ("leader", true),
+                Role::Follower => ("follower", false),
+                Role::Candidate => ("candidate", false),
+                Role::Learner => ("learner", false),
+            };
+            record.tell(|| Sight::Role {
+                member: self.number,
+                role: name,
+                epoch: status.epoch.0,
+            });
+            if leads {
+                let reign = status.epoch.0;
+                record.member(id, MemberEvent::Reigns { reign });
+            }
+        }
+        let (applied, root) = node.applied();
+        if applied.0 > self.hashed {
+            self.hashed = applied.0;
+            let hash = StateHash(root.hash());
+            let index = applied.0;
+            record.member(id, MemberEvent::Hashed { index, hash });
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A run from its start to its report.
+
+use crate::cluster::Cluster;
+use crate::faults::{Faults, quiet_link};
+use crate::observer::{Machine, Observer, Phase, Sight};
+use crate::record::Record;
+use crate::report::{Report, Verdict};
+use crate::scenario::Scenario;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+use synod_checker::Mark;
+use synod_env::sim::{Options, Sim};
+
+/// How often a run looks after its machines.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Events after which a run is given up: something spins.
+const EVENTS_MAX: u64 = 50_000_000;
+
+/// How long it may take, once requests succeed, until every client has done what it has left.
+const FINISH_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long members may take to come to the same state once nobody asks for anything.
+const SETTLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs a scenario.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Report {
+    run_observed(scenario, None)
+}
+
+/// Runs a scenario and tells `observer` what happens. It changes nothing in the run.
+#[must_use]
+pub fn run_observed(scenario: &Scenario, observer: Option<Box<dyn Observer>>) -> Report {
+    let options = Options {
+        link: quiet_link(scenario.model),
+        events_max: EVENTS_MAX,
+        ..Options::default()
+    };
+    let sim = Sim::with_options(scenario.seed, options);
+    let record = Record::new(sim.nemesis(), observer);
+    if record.is_observed() {
+        let told = record.clone();
+        sim.observe(move |event| {
+            let sight = Sight::World {
+                machine: event.member.map(Machine::of),
+                what: event.what,
+            };
+            told.tell_at(event.at, &sight);
+        });
+    }
+    let mut run = Run {
+        faults: Faults::new(scenario, sim.nemesis()),
+        cluster: Cluster::new(sim, scenario, &record),
+        scenario,
+        record,
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| run.phases()));
+    let verdict = match ended {
+        Ok(Ok(())) => run.record.verdict(),
+        Ok(Err(Over)) => run.record.verdict(),
+        Err(panic) => Verdict::Violation {
+            property: "no-panic".into(),
+            witness: text_of(&*panic),
+        },
+    };
+    run.report(verdict)
+}
+
+/// What a panic said.
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "a panic without words".into())
+}
+
+/// The run has its verdict.
+struct Over;
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    cluster: Cluster,
+    faults: Faults,
+    record: Record,
+}
+
+impl Run<'_> {
+    fn phases(&mut self) -> Result<(), Over> {
+        self.begin(Phase::Faults);
+        let until = self.scenario.run;
+        while self.now() < until {
+            self.step(until)?;
+        }
+        self.faults.heal(&mut self.cluster, &self.record);
+
+        self.begin(Phase::Serve);
+        let within = self.scenario.expect.serve_within;
+        let within_ns = u64::try_from(within.as_nanos()).unwrap_or(u64::MAX);
+        self.record.say(Mark::Healed { within_ns });
+        self.cluster.hurry();
+        let until = self.now() + within + FINISH_WITHIN;
+        self.wait(
+            "clients end their operations",
+            until,
+            Cluster::clients_are_done,
+        )?;
+
+        self.begin(Phase::Scan);
+        self.cluster.scan();
+        let until = self.now() + SETTLE_WITHIN;
+        self.wait("everything is read back", until, Cluster::clients_are_done)?;
+        let until = self.now() + SETTLE_WITHIN;
+        self.wait("members come to the same state", until, have_equal_states)?;
+        self.record.say(Mark::Settled);
+        self.record.finish();
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.cluster.sim().now()
+    }
+
+    fn begin(&self, phase: Phase) {
+        self.record.tell(|| Sight::Phase(phase));
+    }
+
+    /// Lets the world go on for a while, no further than `until`.
+    fn step(&mut self, until: Duration) -> Result<(), Over> {
+        let now = self.now();
+        self.faults.advance(now, &mut self.cluster, &self.record);
+        self.cluster.tend(now);
+        let next = self.faults.next().unwrap_or(Duration::MAX);
+        let next = next.min(now + LOOK_EVERY).min(until);
+        if let Err(stuck) = self.cluster.sim().run_until(next) {
+            self.record.violate("no-livelock", stuck.to_string());
+        }
+        if self.record.violation().is_some() {
+            return Err(Over);
+        }
+        Ok(())
+    }
+
+    /// Lets the world go on until something holds; that it does not by `until` is a violation.
+    fn wait(
+        &mut self,
+        what: &str,
+        until: Duration,
+        holds: impl Fn(&Cluster) -> bool,
+    ) -> Result<(), Over> {
+        while !holds(&self.cluster) {
+            if self.now() >= until {
+                self.record
+                    .violate("liveness", format!("not within bounds: {what}"));
+                return Err(Over);
+            }
+            self.step(until)?;
+        }
+        Ok(())
+    }
+
+    fn report(self, verdict: Verdict) -> Report {
+        let sim = self.cluster.sim();
+        let inner = self.record.lock();
+        Report {
+            verdict,
+            fingerprint: sim.fingerprint(),
+            virtual_time: sim.now(),
+            events: sim.events(),
+            operations: inner.operations,
+            faults_bitten: inner.bitten.clone(),
+            marks: inner.marks.clone(),
+        }
+    }
+}
+
+/// Whether all members that should serve do, and have the same state at the same place in the log.
+fn have_equal_states(cluster: &Cluster) -> bool {
+    let mut first = None;
+    for (_, node) in cluster.sound_nodes() {
+        let Some(node) = node else {
+            return false;
+        };
+        let (index, root) = node.applied();
+        let state = (index, root.hash());
+        if *first.get_or_insert(state) != state {
+            return false;
+        }
+    }
+    true
+}
