@@ -31,6 +31,7 @@ pub(crate) struct Cluster {
 struct Holds {
     down: u32,
     paused: u32,
+    frozen: u32,
     start_at: Option<Duration>,
 }
 
@@ -187,6 +188,21 @@ impl Cluster {
         }
     }
 
+    /// The machine stands still, clocks too, until [`Cluster::thaw`] is called as often.
+    pub(crate) fn freeze(&mut self, machine: Machine) {
+        self.holds(machine).frozen += 1;
+        self.nemesis.freeze(machine.id());
+    }
+
+    /// Ends one [`Cluster::freeze`].
+    pub(crate) fn thaw(&mut self, machine: Machine) {
+        let holds = self.holds(machine);
+        holds.frozen -= 1;
+        if holds.frozen == 0 {
+            self.nemesis.thaw(machine.id());
+        }
+    }
+
     /// What is on the machine's disk is not what was written there: it may be right to stay down.
     pub(crate) fn damaged(&mut self, machine: Machine) {
         match machine {
@@ -259,8 +275,7 @@ impl Cluster {
 
 /// Where clients and members talk, apart from what members say to each other.
 fn client_side(sim: &Sim, env: &Env) -> Arc<dyn Net> {
-    let _ = (sim, CLIENT_PORT);
-    env.net()
+    sim.net_on(env, CLIENT_PORT)
 }
 
 impl Member {
@@ -307,13 +322,13 @@ impl Member {
         let Some(life) = &self.life else {
             return false;
         };
-        let (reason, fit) = match life.look(|stage| match stage {
+        let end = life.look(|stage| match stage {
             Stage::Starting | Stage::Serving(_) => None,
             Stage::Stopped(reason) => Some((reason.clone(), true)),
             Stage::Unfit(reason) => Some((reason.clone(), false)),
-        }) {
-            None => return false,
-            Some(end) => end,
+        });
+        let Some((reason, fit)) = end else {
+            return false;
         };
         record.tell(|| Sight::Stopped {
             member: self.number,

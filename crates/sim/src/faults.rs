@@ -133,25 +133,28 @@ impl Faults {
         match fault.effect {
             Effect::Process { effect, .. } => {
                 for machine in machines {
-                    if self.begin_process(effect, machine, cluster) {
-                        record.bite(fault.effect.name(), 1);
-                    }
+                    let bit = self.begin_process(effect, machine, cluster);
+                    record.bite(fault.effect.name(), bit.into());
                 }
             }
-            Effect::Link { .. } => links.iter().for_each(|link| self.set_link(*link)),
+            Effect::Link { effect, .. } => {
+                links.iter().for_each(|link| self.set_link(*link));
+                if let LinkEffect::Delay { .. } = effect {
+                    record.bite(fault.effect.name(), 1);
+                }
+            }
             Effect::Disk { effect, .. } => {
                 let until = fault.lasts.map_or(self.scenario.run, |lasts| now + lasts);
                 for machine in machines {
                     let lasts = until.saturating_sub(now);
-                    if self.begin_disk(effect, machine, lasts, cluster) {
-                        record.bite(fault.effect.name(), 1);
-                    }
+                    let bit = self.begin_disk(effect, machine, lasts, cluster);
+                    record.bite(fault.effect.name(), bit.into());
                 }
             }
             Effect::Clock { effect, .. } => {
                 for machine in machines {
-                    self.begin_clock(effect, machine);
-                    record.bite(fault.effect.name(), 1);
+                    let bit = self.begin_clock(effect, machine);
+                    record.bite(fault.effect.name(), bit.into());
                 }
                 if let ClockEffect::Strobe { .. } = effect {
                     let forth = true;
@@ -197,7 +200,7 @@ impl Faults {
         }
     }
 
-    /// True if there was something to harm.
+    /// True if that is all it takes to bite; how often the other faults bite, the world counts.
     fn begin_process(
         &self,
         effect: ProcessEffect,
@@ -207,6 +210,14 @@ impl Faults {
         let id = machine.id();
         let was_up = self.nemesis.is_up(id);
         match effect {
+            ProcessEffect::Pause => {
+                cluster.pause(machine);
+                return false;
+            }
+            ProcessEffect::Freeze => {
+                cluster.freeze(machine);
+                return false;
+            }
             ProcessEffect::Kill => {
                 cluster.hold_down(machine);
                 self.nemesis.kill(id);
@@ -217,11 +228,6 @@ impl Faults {
                     0 => self.nemesis.crash(id),
                     ops => self.nemesis.crash_at_disk_op(id, ops.into()),
                 }
-            }
-            ProcessEffect::Pause => cluster.pause(machine),
-            ProcessEffect::Freeze => {
-                cluster.pause(machine);
-                self.set_rates(machine);
             }
             ProcessEffect::Restart => self.nemesis.kill(id),
             ProcessEffect::Reformat => {
@@ -239,15 +245,12 @@ impl Faults {
                 cluster.let_up(machine);
             }
             ProcessEffect::Pause => cluster.resume(machine),
-            ProcessEffect::Freeze => {
-                self.set_rates(machine);
-                cluster.resume(machine);
-            }
+            ProcessEffect::Freeze => cluster.thaw(machine),
             ProcessEffect::Restart => {}
         }
     }
 
-    /// True if it took effect.
+    /// As [`Faults::begin_process`].
     fn begin_disk(
         &self,
         effect: DiskEffect,
@@ -273,14 +276,13 @@ impl Faults {
                 };
                 let (path, bytes) = &files[choice];
                 let offset = bytes * u64::from(position_ppm.min(999_999)) / 1_000_000;
-                let rotten = nemesis.rot(id, path, offset, mask);
-                if rotten {
+                if nemesis.rot(id, path, offset, mask) {
                     cluster.damaged(machine);
+                    return true;
                 }
-                return rotten;
             }
         }
-        true
+        false
     }
 
     fn end_disk(&self, effect: DiskEffect, machine: Machine) {
@@ -292,15 +294,20 @@ impl Faults {
         }
     }
 
-    fn begin_clock(&self, effect: ClockEffect, machine: Machine) {
+    /// As [`Faults::begin_process`].
+    fn begin_clock(&self, effect: ClockEffect, machine: Machine) -> bool {
         let (nemesis, id) = (&self.nemesis, machine.id());
         match effect {
-            ClockEffect::Rate { .. } => self.set_rates(machine),
+            ClockEffect::Rate { .. } => {
+                self.set_rates(machine);
+                return false;
+            }
             ClockEffect::Step { by_ms } => nemesis.step_wall(id, by_ms),
             ClockEffect::Jump { ahead } => nemesis.jump_clock(id, ahead),
-            ClockEffect::Leap => nemesis.step_wall(id, -1_000),
+            ClockEffect::Leap => nemesis.leap_second(id),
             ClockEffect::Strobe { .. } => {}
         }
+        true
     }
 
     fn strobe(&mut self, now: Duration, index: usize, forth: bool) {
@@ -327,6 +334,49 @@ impl Faults {
                 forth,
             },
         );
+    }
+
+    /// How often the world says that faults of this scenario bit.
+    pub(crate) fn bitten(&self, world: &synod_env::sim::Faults) -> Vec<(&'static str, u64)> {
+        let mut bitten = BTreeMap::new();
+        for fault in &self.scenario.faults {
+            let times = match fault.effect {
+                Effect::Process { effect, .. } => match effect {
+                    ProcessEffect::Pause => world.runs_paused,
+                    ProcessEffect::Freeze => world.runs_frozen,
+                    ProcessEffect::Kill
+                    | ProcessEffect::Crash { .. }
+                    | ProcessEffect::Restart
+                    | ProcessEffect::Reformat => 0,
+                },
+                Effect::Link { effect, .. } => match effect {
+                    LinkEffect::Cut => world.messages_cut,
+                    LinkEffect::Loss { .. } => world.messages_lost,
+                    LinkEffect::Duplicate { .. } => world.messages_duplicated,
+                    LinkEffect::Reorder { .. } => world.messages_reordered,
+                    LinkEffect::Corrupt { .. } => world.messages_altered,
+                    LinkEffect::Slow { .. } => world.messages_slowed,
+                    LinkEffect::Delay { .. } => 0,
+                },
+                Effect::Disk { effect, .. } => match effect {
+                    DiskEffect::Stall => world.disk_stalls,
+                    DiskEffect::Full { .. } => world.disk_full,
+                    DiskEffect::Error { .. } => {
+                        world.read_errors + world.write_errors + world.sync_errors
+                    }
+                    DiskEffect::Rot { .. } => 0,
+                },
+                Effect::Clock { effect, .. } => match effect {
+                    ClockEffect::Rate { .. } => world.timers_skewed,
+                    ClockEffect::Step { .. }
+                    | ClockEffect::Jump { .. }
+                    | ClockEffect::Strobe { .. }
+                    | ClockEffect::Leap => 0,
+                },
+            };
+            bitten.insert(fault.effect.name(), times);
+        }
+        bitten.into_iter().collect()
     }
 
     // What holds while several faults are under way.
@@ -358,15 +408,17 @@ impl Faults {
                     model.duplicate_ppm = model.duplicate_ppm.max(ppm);
                 }
                 LinkEffect::Reorder { ppm } => model.reorder_ppm = model.reorder_ppm.max(ppm),
-                LinkEffect::Corrupt { ppm } => {}
-                LinkEffect::Slow { bytes_per_s } => {}
+                LinkEffect::Corrupt { ppm } => model.alter_ppm = model.alter_ppm.max(ppm),
+                LinkEffect::Slow { bytes_per_s } => {
+                    let least = model.bytes_per_second.unwrap_or(u64::MAX);
+                    model.bytes_per_second = Some(least.min(bytes_per_s));
+                }
             }
         }
         self.nemesis.set_link(link.0.id(), link.1.id(), model);
     }
 
-    /// The rate of the fault that began last counts; a clock that stands still does whatever else
-    /// is wrong with it.
+    /// The rate of the fault that began last counts.
     fn set_rates(&self, machine: Machine) {
         let mut rates = ClockRates::default();
         for effect in self.effects_on(machine) {
@@ -386,14 +438,6 @@ impl Faults {
                     wall_ppm: i64::from(*wall_ppm),
                 };
             }
-        }
-        if self.effects_on(machine).any(Effect::stops_clocks) {
-            const STOPPED_PPM: i64 = -1_000_000;
-            rates = ClockRates {
-                boot_ppm: STOPPED_PPM,
-                raw_ppm: STOPPED_PPM,
-                wall_ppm: STOPPED_PPM,
-            };
         }
         self.nemesis.set_clock_rates(machine.id(), rates);
     }

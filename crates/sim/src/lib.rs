@@ -3,9 +3,9 @@
 //! A [`Scenario`] is plain data. Running one gives a [`Report`], the same every time; an
 //! [`Observer`] is told what happens meanwhile.
 
-pub mod coverage;
 mod client;
 mod cluster;
+pub mod coverage;
 mod faults;
 pub mod file;
 mod life;

@@ -137,7 +137,7 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
         Ok(engine) => engine,
         Err(error) => return Stage::Unfit(in_full(&error)),
     };
-    let node = prepared.start(engine);
+    let node = prepared.start(engine, peers.port(Service::Node));
     progress.set(Stage::Serving(node.clone()));
     let serving = server::serve(node.clone(), clients, birth.parcels, birth.clients);
     env.spawn("serve clients", serving);

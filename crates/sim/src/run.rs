@@ -14,8 +14,8 @@ use synod_env::sim::{Options, Sim};
 /// How often a run looks after its machines.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Events after which a run is given up: something spins.
-const EVENTS_MAX: u64 = 50_000_000;
+/// Events within [`LOOK_EVERY`] after which a run is given up: something spins.
+const EVENTS_MAX: u64 = 500_000;
 
 /// How long it may take, once requests succeed, until every client has done what it has left.
 const FINISH_WITHIN: Duration = Duration::from_secs(120);
@@ -160,6 +160,9 @@ impl Run<'_> {
 
     fn report(self, verdict: Verdict) -> Report {
         let sim = self.cluster.sim();
+        for (fault, times) in self.faults.bitten(&sim.faults()) {
+            self.record.bite(fault, times);
+        }
         let inner = self.record.lock();
         Report {
             verdict,

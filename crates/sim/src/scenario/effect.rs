@@ -266,14 +266,6 @@ impl Effect {
         }
     }
 
-    /// True while it lasts if clocks stand still.
-    pub(crate) const fn stops_clocks(&self) -> bool {
-        match self {
-            Self::Process { effect, .. } => matches!(effect, ProcessEffect::Freeze),
-            Self::Link { .. } | Self::Disk { .. } | Self::Clock { .. } => false,
-        }
-    }
-
     /// True if it damages what is on a disk, which at most a minority of members may suffer.
     #[must_use]
     pub const fn damages_disk(&self) -> bool {
