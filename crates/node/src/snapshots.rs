@@ -158,7 +158,8 @@ pub(crate) struct Held {
 
 impl Held {
     /// The snapshot that counts from here on was not written from this process's memory: nothing
-    /// of what it holds in memory can be carried over from it.
+    /// can be carried over from it, and what was written before need not be remembered, nor the
+    /// memory kept that identifies it.
     pub(crate) fn forget(&mut self) {
         self.written = Written::new();
     }

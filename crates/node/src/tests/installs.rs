@@ -151,6 +151,50 @@ fn a_watcher_behind_an_installed_compaction_is_told_so() {
     );
 }
 
+/// Compaction of what a quiet watcher has long been past is none of its business.
+#[test]
+fn a_quiet_watcher_outlives_an_installed_compaction() {
+    let cluster = led_by(A, 18);
+    let mut stream = cluster.node(C).watch().expect("there is room");
+    stream.requester().create(&WatchCreate {
+        key: "quiet".into(),
+        ..WatchCreate::default()
+    });
+    for number in 0..10 {
+        cluster
+            .run(put(&cluster.node(A), "k", &number.to_string()))
+            .expect("a put succeeds");
+    }
+    cluster.pass(100 * MS);
+    cluster.set_lagging(C, true);
+    let leader = cluster.node(A);
+    cluster
+        .run(put(&leader, "k", "more"))
+        .expect("a put succeeds");
+    let compact = Command::Compact { revision: 9 };
+    cluster
+        .run(leader.propose(compact, soon(&leader)))
+        .expect("compacted");
+    cluster
+        .run(leader.snapshot_now())
+        .expect("a snapshot is written");
+    cluster.transfer(A, C);
+    cluster.set_lagging(C, false);
+    cluster
+        .run(put(&leader, "quiet", "v"))
+        .expect("a put succeeds");
+    let created = cluster.run(stream.next());
+    assert!(
+        matches!(created, Some(WatchMessage::Created { .. })),
+        "{created:?}"
+    );
+    let told = cluster.run(stream.next());
+    assert!(
+        matches!(&told, Some(WatchMessage::Events { events, .. }) if events.len() == 1),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn a_member_restarts_from_a_snapshot_that_it_received() {
     let mut cluster = led_by(A, 15);
