@@ -39,3 +39,8 @@ mod write;
 
 pub use parse::{Malformed, parse, parse_line};
 pub use write::{write, write_event};
+
+/// Bytes as one word, as they stand in a text.
+pub(crate) fn word(bytes: &[u8]) -> String {
+    write::Word(bytes).to_string()
+}

@@ -14,6 +14,31 @@ pub enum Verdict {
     Unknown(String),
 }
 
+impl Verdict {
+    /// Both together: a violation counts most, then what could not be decided.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (violation @ Self::Violation(_), _) | (_, violation @ Self::Violation(_)) => violation,
+            (Self::Unknown(one), Self::Unknown(other)) => Self::Unknown(format!("{one}; {other}")),
+            (unknown @ Self::Unknown(_), Self::Ok) | (Self::Ok, unknown @ Self::Unknown(_)) => {
+                unknown
+            }
+            (Self::Ok, Self::Ok) => Self::Ok,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Violation(violation) => write!(f, "violation of {violation}"),
+            Self::Unknown(why) => write!(f, "unknown: {why}"),
+        }
+    }
+}
+
 /// A history breaks a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -38,7 +38,7 @@ impl Display for Time {
 }
 
 /// Bytes as one word.
-pub(crate) struct Word<'a>(pub(crate) &'a [u8]);
+pub(super) struct Word<'a>(pub(super) &'a [u8]);
 
 impl Display for Word<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
