@@ -3,6 +3,7 @@
 //! A forwarded batch goes to the proposer; barriers, renewals and remaining times are answered by
 //! a short task each. Whoever does not lead says so: nothing is passed on a second time.
 
+use crate::barriers::ROUND_MAX;
 use crate::lessor;
 use crate::messages::{Ask, LeaseAnswer, Refused, Times, encode_barrier};
 use crate::proposer::{Arrival, Leadership};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use synod_env::{Instant, queue, watch};
-use synod_log::Engine;
+use synod_log::{BarrierError, Engine};
 use synod_protocols::peers::{Incoming, Port};
 use synod_state::command::LeaseId;
 
@@ -130,7 +131,11 @@ impl Question {
             Self::Barrier => {
                 let index = match engine.read_lease() {
                     Some(index) => Ok(index),
-                    None => engine.read_barrier().await,
+                    None => {
+                        let deadline = shared.env.now() + ROUND_MAX;
+                        let barrier = shared.env.deadline(deadline, engine.read_barrier());
+                        barrier.await.unwrap_or(Err(BarrierError::NoQuorum))
+                    }
                 };
                 encode_barrier(index.map_err(|_| Refused::NotLeading))
             }

@@ -28,7 +28,7 @@ const ROUNDS_MAX: usize = 4;
 const OVERTAKE: Duration = Duration::from_millis(250);
 
 /// After so long the answer to a round is not waited for any more.
-const ROUND_MAX: Duration = Duration::from_secs(2);
+pub(crate) const ROUND_MAX: Duration = Duration::from_secs(2);
 
 /// How long to wait after a round that failed.
 const ASK_AGAIN: Duration = Duration::from_millis(20);

@@ -245,6 +245,10 @@ impl Inflight {
         }
     }
 
+    pub(crate) fn contains(&self, sequence: u64) -> bool {
+        self.0.contains_key(&sequence)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -8,17 +8,19 @@
 //! if the reign is over.
 
 mod chores;
+mod forwarding;
 
+use self::forwarding::answer;
 use crate::failure::Failure;
 use crate::inflight::{Answer, Proposal};
 use crate::intake::{Forwarded, Intake, Turn};
-use crate::messages::{Ask, Forwarding, Refused};
+use crate::messages::{Forwarding, Refused};
 use crate::shared::Shared;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use synod_env::{BoxFuture, Bug, Instant, Lane, Limits, MemberId, oneshot, planted, queue, watch};
+use synod_env::{BoxFuture, Bug, Instant, Limits, MemberId, oneshot, planted, queue, watch};
 use synod_log::{Engine, Epoch, Index, ProposeError, Role, Status};
 use synod_protocols::peers::{self, AskError, Port};
 use synod_state::command::{Batch, Command, LeaseId, Origin};
@@ -53,13 +55,6 @@ pub(crate) struct Arrival {
     pub(crate) until: Instant,
     /// A fence wants no answer.
     pub(crate) answer: Option<peers::Answer>,
-}
-
-/// Answers whoever forwarded a batch.
-pub(crate) fn answer(answer: Option<peers::Answer>, became: Forwarding) {
-    if let Some(answer) = answer {
-        answer.send(became.encode());
-    }
 }
 
 /// Proposals that this member makes by itself.
@@ -355,7 +350,7 @@ impl Proposer {
         let inflight = match route {
             Route::Here { .. } => self.proposed.len(),
             // Those of which nothing was heard keep their places, so that they stay few.
-            Route::Leader { .. } => self.shared.inflight().len(),
+            Route::Leader { .. } => self.shared.inflight().len().max(self.sent.len()),
             Route::Nowhere => return false,
         };
         !self.held && inflight < self.limits().batches_inflight_max
@@ -376,17 +371,6 @@ impl Proposer {
         if let Some(epoch) = leads {
             tracing::info!(%epoch, "leading");
             self.propose_reign(epoch);
-        }
-    }
-
-    /// Batches of other members are taken up during this member's reign only.
-    fn intake_follows(&mut self) {
-        let reign = match self.route() {
-            Route::Here { reign } => Some(reign),
-            Route::Leader { .. } | Route::Nowhere => None,
-        };
-        for address in self.intake.set_reign(reign) {
-            answer(address, Forwarding::Refused(Refused::NotLeading));
         }
     }
 
@@ -522,90 +506,6 @@ impl Proposer {
         sequence
     }
 
-    /// Proposes a batch of another member's, which was taken up for this member's reign.
-    fn propose_for(&mut self, from: MemberId, forwarded: Forwarded<Option<peers::Answer>>) {
-        let (Route::Here { reign }, Some(time_ms)) = (self.route(), self.service_time_ms()) else {
-            answer(forwarded.answer, Forwarding::Refused(Refused::NotLeading));
-            return;
-        };
-        if forwarded.until <= self.shared.env.now() {
-            answer(forwarded.answer, Forwarding::Refused(Refused::Overdue));
-            return;
-        }
-        let stamped = Batch::stamp(&forwarded.batch, time_ms);
-        let settled = if forwarded.vital {
-            self.engine.propose_reserved(stamped)
-        } else {
-            self.engine.propose(stamped)
-        };
-        let whose = Whose::Other {
-            from,
-            reign,
-            forwarded,
-        };
-        self.proposed.push(Proposed { whose, settled });
-    }
-
-    /// Sends a batch to the member that reigns, which puts the service time in.
-    fn forward(
-        &mut self,
-        leader: MemberId,
-        reign: u64,
-        commands: Vec<Command>,
-        waiters: Vec<Waiter>,
-    ) {
-        let now = self.shared.env.now();
-        let until = waiters.iter().map(|(deadline, _)| *deadline).max();
-        let until = until.expect("a batch has a command, and each its waiter");
-        let batch = self.batch(reign, 0, commands);
-        let sequence = batch.origin.sequence;
-        let ask = Ask::Forward {
-            within: until.saturating_since(now),
-            batch: batch.encode(),
-        };
-        self.shared
-            .inflight()
-            .insert(sequence, reign, batch.commands, waiters, Some(now));
-        let became = self.port.ask(leader, Lane::Append, ask.encode(), until);
-        self.sent.push(Sent { sequence, became });
-    }
-
-    /// Sends an empty batch after those of which nothing was heard for some time: once it is
-    /// applied they are settled, whether they arrived or not. They themselves are never sent
-    /// again, for they may arrive yet.
-    fn fence(&mut self, now: Instant) {
-        let Route::Leader { leader, reign } = self.route() else {
-            return;
-        };
-        let Some(unheard) = self.shared.inflight().unheard_since() else {
-            return;
-        };
-        if now.saturating_since(unheard.max(self.fenced_at)) < FENCE_AFTER {
-            return;
-        }
-        self.fenced_at = now;
-        let fence = self.batch(reign, 0, Vec::new());
-        let ask = Ask::Forward {
-            within: self.limits().request_timeout,
-            batch: fence.encode(),
-        };
-        // If it is not sent, another is due soon.
-        let _unsent = self.port.tell(leader, Lane::Append, ask.encode());
-    }
-
-    fn arrived(&mut self, arrival: Arrival) {
-        let Arrival {
-            from,
-            batch,
-            until,
-            answer: address,
-        } = arrival;
-        self.intake_follows();
-        if let Err((address, why)) = self.intake.take(from, batch, until, address) {
-            answer(address, Forwarding::Refused(why));
-        }
-    }
-
     /// The engine is done with a batch of this member's.
     fn settled(&mut self, sequence: u64, result: Settled) {
         let began_reign = self.reign_flight == Some(sequence);
@@ -634,55 +534,6 @@ impl Proposer {
         self.shared.inflight().refused(sequence, &failure);
     }
 
-    /// The engine is done with a batch of another member's.
-    fn settled_for(
-        &mut self,
-        from: MemberId,
-        reign: u64,
-        forwarded: Forwarded<Option<peers::Answer>>,
-        result: Settled,
-    ) {
-        self.held = not_now(&result);
-        let became = match result {
-            Ok(at) => Forwarding::Proposed { at },
-            Err(ProposeError::Busy) if self.route() == (Route::Here { reign }) => {
-                self.intake.put_back(from, forwarded);
-                return;
-            }
-            Err(ProposeError::Busy | ProposeError::NotLeader(_) | ProposeError::NoQuorum) => {
-                Forwarding::Refused(Refused::NotLeading)
-            }
-            Err(ProposeError::NoSpace) => Forwarding::Refused(Refused::NoSpace),
-            Err(ProposeError::Unknown | ProposeError::Stopped) => Forwarding::Unknown,
-        };
-        answer(forwarded.answer, became);
-    }
-
-    /// The leader says what became of a batch, or nobody does.
-    fn heard(&mut self, sequence: u64, became: Result<bytes::Bytes, AskError>) {
-        let became = match became {
-            Ok(answer) => Forwarding::decode(answer),
-            Err(AskError::NotSent(_)) => Ok(Forwarding::Refused(Refused::NotLeading)),
-            Err(AskError::NoAnswer) => Ok(Forwarding::Unknown),
-        };
-        match became.unwrap_or(Forwarding::Unknown) {
-            Forwarding::Proposed { .. } => self.shared.inflight().heard_of(sequence),
-            // Its fate shows in the log; if it is not there, behind a fence.
-            Forwarding::Unknown => {}
-            Forwarding::Refused(Refused::Late) => self.take_back(sequence),
-            Forwarding::Refused(Refused::NotLeading | Refused::Busy | Refused::Overdue) => {
-                self.held = true;
-                self.take_back(sequence);
-            }
-            Forwarding::Refused(Refused::NoSpace) => {
-                self.shared.inflight().refused(sequence, &Failure::NoSpace);
-            }
-            Forwarding::Refused(Refused::Unacceptable) => {
-                self.shared.inflight().refused(sequence, &Failure::TooLarge);
-            }
-        }
-    }
-
     /// A batch was certainly not appended: its commands wait again, before all others.
     fn take_back(&mut self, sequence: u64) {
         let mut again = self.shared.inflight().take_back(sequence);
@@ -694,6 +545,7 @@ impl Proposer {
     fn housekeeping(&mut self) {
         let now = self.shared.env.now();
         self.shared.inflight().expire(now);
+        self.forget_settled();
         self.refuse_overdue(now);
         (self.held, self.compaction_held) = (false, false);
         if let (Some(epoch), None) = (self.leads, self.reign_flight)

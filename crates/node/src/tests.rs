@@ -3,6 +3,7 @@
 mod following;
 mod forwarding;
 mod installs;
+mod members;
 mod script;
 
 use crate::{Config, Consistency, Failure, Node, WatchCreate, WatchMessage, open};
