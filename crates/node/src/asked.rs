@@ -36,8 +36,11 @@ pub(crate) async fn serve(
         let incoming = {
             let mut receive = pin!(port.receive());
             poll_fn(|cx| {
-                if let Poll::Ready(Err(watch::Closed)) = leadership.poll_changed(cx) {
-                    return Poll::Ready(None);
+                // What changes does not matter here, only the end.
+                while let Poll::Ready(changed) = leadership.poll_changed(cx) {
+                    if changed == Err(watch::Closed) {
+                        return Poll::Ready(None);
+                    }
                 }
                 receive.as_mut().poll(cx).map(Some)
             })

@@ -9,11 +9,15 @@
 //! Memory need not outlive the member, since after a restart it leads a later reign, and the
 //! state drops batches of any other than the present.
 //!
+//! A copy of a batch that was taken up is passed over in silence: to say that it is refused would
+//! be understood of the batch itself. One that was overtaken by a later batch of its origin was
+//! never taken up, and is refused, so that its commands need not wait for a fence.
+//!
 //! Nothing here knows of time passing, of links or of the engine.
 
 use crate::messages::Refused;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use synod_env::{Bug, Instant, MemberId, planted};
 use synod_state::command::{Batch, Command, LeaseId};
@@ -47,13 +51,66 @@ pub(crate) enum Turn<A> {
     Nobody,
 }
 
+/// Which batches of one origin came.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Reign and incarnation of the last one.
+    of: (u64, u64),
+    /// The sequences that came of those, the last [`REMEMBERED_MAX`].
+    sequences: BTreeSet<u64>,
+}
+
+/// Sequences that are remembered one by one. A batch that is overtaken by more than that is
+/// passed over like a copy.
+const REMEMBERED_MAX: usize = 64;
+
+/// What a batch is to those that came before it.
+enum Place {
+    /// It is the first of its number, and later than all others.
+    New,
+    /// It is late: others overtook it.
+    Overtaken,
+    /// It came before, or perhaps did.
+    Copy,
+}
+
+impl Taken {
+    /// Takes note of a batch.
+    fn mark(&mut self, of: (u64, u64), sequence: u64) -> Place {
+        if of < self.of {
+            return Place::Copy;
+        }
+        if of > self.of {
+            self.of = of;
+            self.sequences.clear();
+        }
+        let last = self.sequences.last().copied();
+        let is_forgotten = self.sequences.len() >= REMEMBERED_MAX
+            && self
+                .sequences
+                .first()
+                .is_some_and(|first| sequence < *first);
+        if is_forgotten || !self.sequences.insert(sequence) {
+            return Place::Copy;
+        }
+        if self.sequences.len() > REMEMBERED_MAX {
+            self.sequences.pop_first();
+        }
+        if last.is_some_and(|last| sequence < last) {
+            Place::Overtaken
+        } else {
+            Place::New
+        }
+    }
+}
+
 /// See the module. `A` is where an answer goes.
 #[derive(Debug)]
 pub(crate) struct Intake<A> {
     member: MemberId,
     reign: Option<u64>,
-    /// Reign, incarnation and sequence of the last batch that came, by origin.
-    taken: BTreeMap<MemberId, (u64, u64, u64)>,
+    /// By origin.
+    taken: BTreeMap<MemberId, Taken>,
     waiting: BTreeMap<MemberId, VecDeque<Forwarded<A>>>,
     /// Who had the last turn.
     last: MemberId,
@@ -88,20 +145,20 @@ impl<A> Intake<A> {
     }
 
     /// Takes up a batch that `from` has sent; or gives back the answer's address with the reason
-    /// why not.
+    /// why not, if there is one to be told.
     pub(crate) fn take(
         &mut self,
         from: MemberId,
         batch: Bytes,
         until: Instant,
         answer: A,
-    ) -> Result<(), (A, Refused)> {
+    ) -> Result<(), (A, Option<Refused>)> {
         if batch.len() > self.bytes_max {
-            return Err((answer, Refused::Unacceptable));
+            return Err((answer, Some(Refused::Unacceptable)));
         }
         // Read before it can get into the log, where every member relies on it.
         let Ok(read) = Batch::decode(batch.clone()) else {
-            return Err((answer, Refused::Unacceptable));
+            return Err((answer, Some(Refused::Unacceptable)));
         };
         let is_leaders = |command: &Command| match command {
             Command::Reign { .. } => true,
@@ -118,20 +175,22 @@ impl<A> Intake<A> {
             | Command::SetLevel { .. } => false,
         };
         if read.origin.member != from || read.commands.iter().any(is_leaders) {
-            return Err((answer, Refused::Unacceptable));
+            return Err((answer, Some(Refused::Unacceptable)));
         }
-        let number = (read.reign, read.origin.incarnation, read.origin.sequence);
-        let is_late = self.taken.get(&from).is_some_and(|last| number <= *last);
-        if is_late && !planted(Bug::ForwardAppliesTwice) {
-            return Err((answer, Refused::Late));
+        let of = (read.reign, read.origin.incarnation);
+        let taken = self.taken.entry(from).or_default();
+        match taken.mark(of, read.origin.sequence) {
+            Place::New => {}
+            Place::Overtaken => return Err((answer, Some(Refused::Late))),
+            Place::Copy if planted(Bug::ForwardAppliesTwice) => {}
+            Place::Copy => return Err((answer, None)),
         }
-        self.taken.insert(from, number);
         if self.reign != Some(read.reign) {
-            return Err((answer, Refused::NotLeading));
+            return Err((answer, Some(Refused::NotLeading)));
         }
         let waiting = self.waiting.entry(from).or_default();
         if waiting.len() >= self.waiting_max {
-            return Err((answer, Refused::Busy));
+            return Err((answer, Some(Refused::Busy)));
         }
         let grants = read.commands.iter().filter_map(|command| match command {
             Command::LeaseGrant { lease, .. } => Some(*lease),

@@ -65,6 +65,8 @@ enum Own {
 
 struct OwnUnderWay {
     own: Own,
+    /// By whose lease clock.
+    reign: u64,
     sequence: u64,
     answer: oneshot::Receiver<Answer>,
 }
@@ -101,7 +103,8 @@ enum Input {
     Settled(Whose, Settled),
     Heard(u64, Result<bytes::Bytes, AskError>),
     Arrived(Arrival),
-    Own(Own, Option<Outcome>),
+    /// What the lease clock of this reign proposed.
+    Own(u64, Own, Option<Outcome>),
     Tick,
     Closed,
 }
@@ -235,7 +238,7 @@ impl Proposer {
                 ) => self.settled_for(from, reign, forwarded, result),
                 Input::Heard(sequence, became) => self.heard(sequence, became),
                 Input::Arrived(arrival) => self.arrived(arrival),
-                Input::Own(own, outcome) => self.own_settled(own, outcome.as_ref()),
+                Input::Own(reign, own, outcome) => self.own_settled(reign, own, outcome.as_ref()),
                 Input::Tick => {
                     self.tick = self.shared.env.sleep(TICK);
                     self.housekeeping();
@@ -279,12 +282,12 @@ impl Proposer {
         for place in 0..self.own.len() {
             let answer = std::pin::Pin::new(&mut self.own[place].answer);
             if let Poll::Ready(answer) = answer.poll(cx) {
-                let own = self.own.swap_remove(place).own;
+                let OwnUnderWay { own, reign, .. } = self.own.swap_remove(place);
                 let outcome = match answer {
                     Ok(Answer::Applied(outcome)) => Some(outcome),
                     Ok(Answer::Again(_) | Answer::Failed(_)) | Err(oneshot::Dropped) => None,
                 };
-                return Poll::Ready(Input::Own(own, outcome));
+                return Poll::Ready(Input::Own(reign, own, outcome));
             }
         }
         match self.leadership.poll_changed(cx) {

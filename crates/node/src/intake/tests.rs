@@ -1,6 +1,8 @@
 //! What a leader takes up, and in which order.
 
 use super::*;
+use std::collections::BTreeSet;
+use synod_env::Prng;
 use synod_state::command::{Origin, Put};
 
 const ME: MemberId = MemberId(2);
@@ -32,8 +34,15 @@ fn batch(member: MemberId, reign: u64, incarnation: u64, sequence: u64) -> Batch
     }
 }
 
+/// In silence.
+const COPY: Result<(), Option<Refused>> = Err(None);
+
+fn refused(why: Refused) -> Result<(), Option<Refused>> {
+    Err(Some(why))
+}
+
 /// Takes a batch whose answer goes to its sequence.
-fn take(intake: &mut Intake<u64>, batch: &Batch) -> Result<(), Refused> {
+fn take(intake: &mut Intake<u64>, batch: &Batch) -> Result<(), Option<Refused>> {
     let Origin {
         member, sequence, ..
     } = batch.origin;
@@ -48,22 +57,43 @@ fn take(intake: &mut Intake<u64>, batch: &Batch) -> Result<(), Refused> {
 fn each_sequence_is_taken_once_and_in_order() {
     let mut intake = intake();
     assert_eq!(take(&mut intake, &batch(LOW, REIGN, 1, 7)), Ok(()));
-    for late in [7, 6] {
-        let refused = take(&mut intake, &batch(LOW, REIGN, 1, late));
-        assert_eq!(refused, Err(Refused::Late));
-    }
-    assert_eq!(
-        take(&mut intake, &batch(HIGH, REIGN, 1, 1)),
-        Ok(()),
-        "another origin"
-    );
-    assert_eq!(
-        take(&mut intake, &batch(LOW, REIGN, 2, 1)),
-        Ok(()),
-        "another life"
-    );
+    assert_eq!(take(&mut intake, &batch(LOW, REIGN, 1, 7)), COPY);
+    let overtaken = batch(LOW, REIGN, 1, 6);
+    assert_eq!(take(&mut intake, &overtaken), refused(Refused::Late));
+    assert_eq!(take(&mut intake, &overtaken), COPY);
+    let other = batch(HIGH, REIGN, 1, 1);
+    assert_eq!(take(&mut intake, &other), Ok(()), "another origin");
+    let next_life = batch(LOW, REIGN, 2, 1);
+    assert_eq!(take(&mut intake, &next_life), Ok(()), "another life");
     let former = take(&mut intake, &batch(LOW, REIGN, 1, 8));
-    assert_eq!(former, Err(Refused::Late), "of a life that is over");
+    assert_eq!(former, COPY, "of a life that is over");
+}
+
+/// Whatever is repeated and in whichever order, each batch is taken at most once, and one of which
+/// it was said that it is refused was not taken and never is.
+#[test]
+fn no_order_of_copies_makes_a_batch_count_twice() {
+    for seed in 0..50 {
+        let mut prng = Prng::new(seed);
+        let mut intake = Intake::new(ME, 1_000, 200);
+        assert!(intake.set_reign(Some(REIGN)).is_empty());
+        let (mut taken, mut told) = (BTreeSet::new(), BTreeSet::new());
+        for newest in 1..500_u64 {
+            let sequence = newest.saturating_sub(prng.below(100)).max(1);
+            match take(&mut intake, &batch(LOW, REIGN, 1, sequence)) {
+                Ok(()) => {
+                    assert!(taken.insert(sequence), "{sequence} was taken twice");
+                    assert!(!told.contains(&sequence), "{sequence} was refused");
+                }
+                Err(Some(_)) => {
+                    assert!(!taken.contains(&sequence), "{sequence} was taken");
+                    told.insert(sequence);
+                }
+                Err(None) => {}
+            }
+        }
+        assert!(taken.len() > 10 && told.len() > 10, "seed {seed}");
+    }
 }
 
 #[test]
@@ -73,21 +103,17 @@ fn what_was_refused_is_not_taken_up_later() {
         assert_eq!(take(&mut intake, &batch(LOW, REIGN, 1, sequence)), Ok(()));
     }
     let third = batch(LOW, REIGN, 1, 3);
-    assert_eq!(take(&mut intake, &third), Err(Refused::Busy));
+    assert_eq!(take(&mut intake, &third), refused(Refused::Busy));
     let Turn::Forwarded(LOW, _) = intake.next(false) else {
         panic!("two wait");
     };
-    assert_eq!(
-        take(&mut intake, &third),
-        Err(Refused::Late),
-        "there is room now"
-    );
+    assert_eq!(take(&mut intake, &third), COPY, "there is room now");
 
     // Refused because this member's reign is not applied yet, which it is a moment later.
     let early = batch(HIGH, REIGN + 1, 1, 1);
-    assert_eq!(take(&mut intake, &early), Err(Refused::NotLeading));
+    assert_eq!(take(&mut intake, &early), refused(Refused::NotLeading));
     assert_eq!(intake.set_reign(Some(REIGN + 1)), [2]);
-    assert_eq!(take(&mut intake, &early), Err(Refused::Late));
+    assert_eq!(take(&mut intake, &early), COPY);
     assert_eq!(take(&mut intake, &batch(HIGH, REIGN + 1, 1, 2)), Ok(()));
 }
 
@@ -99,20 +125,20 @@ fn what_only_a_leader_proposes_or_nobody_can_read_is_not_taken() {
         ..batch(LOW, REIGN, 1, 1)
     };
     let reign = of(vec![Command::Reign { reign: REIGN }]);
-    assert_eq!(take(&mut intake, &reign), Err(Refused::Unacceptable));
+    assert_eq!(take(&mut intake, &reign), refused(Refused::Unacceptable));
     let expire = of(vec![Command::LeaseExpire { leases: vec![7] }]);
-    assert_eq!(take(&mut intake, &expire), Err(Refused::Unacceptable));
+    assert_eq!(take(&mut intake, &expire), refused(Refused::Unacceptable));
     let large = Command::Put(Put {
         key: vec![0; 200].into(),
         ..Put::default()
     });
     let large = of(vec![large]);
-    assert_eq!(take(&mut intake, &large), Err(Refused::Unacceptable));
+    assert_eq!(take(&mut intake, &large), refused(Refused::Unacceptable));
     let noise = intake.take(LOW, Bytes::from_static(b"noise"), Instant::NEVER, 0);
-    assert_eq!(noise.err(), Some((0, Refused::Unacceptable)));
+    assert_eq!(noise.err(), Some((0, Some(Refused::Unacceptable))));
     let of_another = batch(HIGH, REIGN, 1, 1).encode();
     let of_another = intake.take(LOW, of_another, Instant::NEVER, 0);
-    assert_eq!(of_another.err(), Some((0, Refused::Unacceptable)));
+    assert_eq!(of_another.err(), Some((0, Some(Refused::Unacceptable))));
 }
 
 #[test]

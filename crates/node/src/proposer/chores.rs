@@ -12,41 +12,40 @@ impl Proposer {
     /// Proposes a command of the member's own and awaits its answer beside the others.
     fn propose_own(&mut self, own: Own, command: Command) {
         let (sender, answer) = oneshot::channel();
-        let sequence = match self.route() {
+        let (reign, sequence) = match self.route() {
             Route::Here { reign } => {
-                self.propose(reign, vec![command], vec![(Instant::NEVER, sender)])
+                let waiters = vec![(Instant::NEVER, sender)];
+                (reign, self.propose(reign, vec![command], waiters))
             }
             Route::Leader { leader, reign } if planted(Bug::DeposedLeaderExpires) => {
                 let until = self.shared.env.now() + self.limits().request_timeout;
                 self.forward(leader, reign, vec![command], vec![(until, sender)]);
-                self.sequence
+                (reign, self.sequence)
             }
             Route::Leader { .. } | Route::Nowhere => return,
         };
         self.own.push(OwnUnderWay {
             own,
+            reign,
             sequence,
             answer,
         });
     }
 
-    pub(super) fn own_settled(&mut self, own: Own, outcome: Option<&Outcome>) {
+    /// What the lease clock of `reign` proposed was applied, with this outcome, or came to
+    /// nothing. The clock of a later reign knows nothing of it.
+    pub(super) fn own_settled(&mut self, reign: u64, own: Own, outcome: Option<&Outcome>) {
+        if outcome.is_some() {
+            return;
+        }
+        let now = self.shared.clock();
+        let mut reigning = self.shared.reigning();
+        let Some(reigning) = reigning.as_mut().filter(|r| r.reign == reign) else {
+            return;
+        };
         match own {
-            Own::Expire(leases) => {
-                if outcome.is_none() {
-                    let now = self.shared.clock();
-                    if let Some(reigning) = self.shared.reigning().as_mut() {
-                        reigning.leases.expiry_failed(now, &leases);
-                    }
-                }
-            }
-            Own::Checkpoint(leases) => {
-                if outcome.is_none()
-                    && let Some(reigning) = self.shared.reigning().as_mut()
-                {
-                    reigning.leases.checkpoint_failed(&leases);
-                }
-            }
+            Own::Expire(leases) => reigning.leases.expiry_failed(now, &leases),
+            Own::Checkpoint(leases) => reigning.leases.checkpoint_failed(&leases),
         }
     }
 

@@ -114,7 +114,7 @@ impl Proposer {
             answer: address,
         } = arrival;
         self.intake_follows();
-        if let Err((address, why)) = self.intake.take(from, batch, until, address) {
+        if let Err((address, Some(why))) = self.intake.take(from, batch, until, address) {
             answer(address, Forwarding::Refused(why));
         }
     }
