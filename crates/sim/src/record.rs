@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use synod_checker::{
-    Belief, ClientId, Event, Mark, MemberEvent, MemberId, OpId, Operation, Outcome, TimeNs,
-    WatchEvent, WatchId, What,
+    Belief, Checker, ClientId, Event, LeaseSettings, Mark, MemberEvent, MemberId, OpId, Operation,
+    Outcome, Settings, TimeNs, Violation, WatchEvent, WatchId, What,
 };
 use synod_env::sim::Nemesis;
 
@@ -25,8 +25,28 @@ pub(crate) struct Inner {
     pub(crate) bitten: BTreeMap<&'static str, u64>,
     pub(crate) marks: BTreeMap<&'static str, u64>,
     violation: Option<(String, String)>,
+    /// Judges the history; taken when it has ended.
+    checker: Option<Checker>,
+    unknown: Option<String>,
+    /// Of how operations ended.
+    digest: u64,
     invoked: u64,
     watches: u64,
+}
+
+/// How long after its time a lease that nobody renews may still be there once all is well: a new
+/// leader begins every time to live anew.
+const LEASE_ENDS_WITHIN: Duration = Duration::from_secs(8);
+
+fn checker() -> Checker {
+    let ends_within_ns = u64::try_from(LEASE_ENDS_WITHIN.as_nanos()).ok();
+    Checker::new(Settings {
+        leases: LeaseSettings {
+            ends_within_ns,
+            ..LeaseSettings::default()
+        },
+        ..Settings::default()
+    })
 }
 
 impl Record {
@@ -37,6 +57,9 @@ impl Record {
             bitten: BTreeMap::new(),
             marks: BTreeMap::new(),
             violation: None,
+            checker: Some(checker()),
+            unknown: None,
+            digest: 0,
             invoked: 0,
             watches: 0,
         };
@@ -96,14 +119,32 @@ impl Record {
         self.lock().violation.clone()
     }
 
-    /// Everything has happened.
-    pub(crate) fn finish(&self) {}
-
-    pub(crate) fn verdict(&self) -> Verdict {
-        match self.violation() {
-            None => Verdict::Passed,
-            Some((property, witness)) => Verdict::Violation { property, witness },
+    /// The history has ended: what could not be decided before is decided now.
+    pub(crate) fn finish(&self) {
+        let checker = self.lock().checker.take();
+        match checker.map(Checker::finish) {
+            None | Some(synod_checker::Verdict::Ok) => {}
+            Some(synod_checker::Verdict::Violation(violation)) => self.broken(&violation),
+            Some(synod_checker::Verdict::Unknown(why)) => self.lock().unknown = Some(why),
         }
+    }
+
+    /// What has been found so far.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let inner = self.lock();
+        match (&inner.violation, &inner.unknown) {
+            (Some((property, witness)), _) => Verdict::Violation {
+                property: property.clone(),
+                witness: witness.clone(),
+            },
+            (None, Some(why)) => Verdict::Unknown { why: why.clone() },
+            (None, None) => Verdict::Passed,
+        }
+    }
+
+    fn broken(&self, violation: &Violation) {
+        let witness = format!("at {}: {}", violation.at, violation.witness);
+        self.violate(violation.property.name(), witness);
     }
 
     // The history.
@@ -114,7 +155,20 @@ impl Record {
             at: TimeNs(ns),
             what,
         };
-        drop(event);
+        let mut inner = self.lock();
+        let judged = match &mut inner.checker {
+            Some(checker) if inner.violation.is_none() => checker.observe(&event),
+            Some(_) | None => Ok(()),
+        };
+        drop(inner);
+        if let Err(violation) = judged {
+            self.broken(&violation);
+        }
+    }
+
+    /// A digest of how all operations ended, for the fingerprint.
+    pub(crate) fn digest(&self) -> u64 {
+        self.lock().digest
     }
 
     pub(crate) fn invoked(&self, client: ClientId, operation: Operation) -> OpId {
@@ -138,12 +192,23 @@ impl Record {
 
     pub(crate) fn returned(&self, client: ClientId, op: OpId, outcome: Outcome) {
         {
-            let operations = &mut self.lock().operations;
-            match &outcome {
-                Outcome::Done(_) => operations.done += 1,
-                Outcome::Refused(_) => operations.refused += 1,
-                Outcome::Unknown => operations.unknown += 1,
-            }
+            let mut inner = self.lock();
+            let ended = match &outcome {
+                Outcome::Done(response) => {
+                    inner.operations.done += 1;
+                    response.revision.cast_unsigned()
+                }
+                Outcome::Refused(why) => {
+                    inner.operations.refused += 1;
+                    u64::MAX - 1 - *why as u64
+                }
+                Outcome::Unknown => {
+                    inner.operations.unknown += 1;
+                    u64::MAX
+                }
+            };
+            let mixed = (inner.digest ^ op.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            inner.digest = (mixed.rotate_left(27) ^ ended).wrapping_mul(0xd134_2543_de82_ef95);
         }
         self.tell(|| Sight::Returned {
             client: client.0,

@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use synod_checker::Mark;
-use synod_env::sim::{Options, Sim};
+use synod_env::sim::{Fingerprint, Options, Sim};
 
 /// How often a run looks after its machines.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -163,10 +163,12 @@ impl Run<'_> {
         for (fault, times) in self.faults.bitten(&sim.faults()) {
             self.record.bite(fault, times);
         }
+        let Fingerprint(world) = sim.fingerprint();
+        let fingerprint = Fingerprint(world ^ u128::from(self.record.digest()));
         let inner = self.record.lock();
         Report {
             verdict,
-            fingerprint: sim.fingerprint(),
+            fingerprint,
             virtual_time: sim.now(),
             events: sim.events(),
             operations: inner.operations,
