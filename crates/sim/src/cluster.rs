@@ -1,5 +1,6 @@
 //! The machines of a run: what is started on them, and started again.
 
+use crate::audit::Audit;
 use crate::client::{self, Client};
 use crate::life::{self, Birth, Stage};
 use crate::observer::{Machine, Sight};
@@ -13,6 +14,7 @@ use synod_env::sim::{Nemesis, Sim};
 use synod_env::{Env, Net};
 use synod_log::{Epoch, Role};
 use synod_node::Node;
+use synod_state::Root;
 
 /// How long a supervisor waits before it starts again what has ended.
 const RESTART_AFTER: Duration = Duration::from_millis(150);
@@ -23,6 +25,7 @@ pub(crate) struct Cluster {
     nemesis: Nemesis,
     members: Vec<Member>,
     clients: Vec<Customer>,
+    audit: Audit,
     record: Record,
 }
 
@@ -118,6 +121,7 @@ impl Cluster {
             nemesis: sim.nemesis(),
             members: members.collect(),
             clients,
+            audit: Audit::default(),
             sim,
             record: record.clone(),
         }
@@ -218,11 +222,18 @@ impl Cluster {
         for member in &mut self.members {
             member.tend(now, &self.sim, &self.nemesis, &self.record);
         }
+        let nodes = self.members.iter().filter_map(Member::node);
+        let roots = nodes.map(|node| node.root());
+        if let Some(newest) = roots.max_by_key(Root::revision) {
+            self.audit.follow(&newest, &self.record);
+        }
         for client in &mut self.clients {
             let id = Machine::Client(client.setup.number).id();
             client.up = client.up && self.nemesis.is_up(id);
             if !client.up && client.holds.is_due(now, Duration::ZERO) {
                 client.up = true;
+                // Nobody hears any more what the last process watched.
+                self.record.close_watches(client.setup.number);
                 let env = self.sim.member(id);
                 Client::start(&env, client_side(&self.sim, &env), client.setup.clone());
             }

@@ -3,6 +3,7 @@
 //! A [`Scenario`] is plain data. Running one gives a [`Report`], the same every time; an
 //! [`Observer`] is told what happens meanwhile.
 
+mod audit;
 mod client;
 mod cluster;
 pub mod coverage;

@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     digest: u64,
     invoked: u64,
     watches: u64,
+    /// Watches that go on, with whose they are.
+    open_watches: BTreeMap<WatchId, ClientId>,
 }
 
 /// How long after its time a lease that nobody renews may still be there once all is well: a new
@@ -62,6 +64,7 @@ impl Record {
             digest: 0,
             invoked: 0,
             watches: 0,
+            open_watches: BTreeMap::new(),
         };
         Self {
             nemesis,
@@ -156,8 +159,9 @@ impl Record {
             what,
         };
         let mut inner = self.lock();
+        let over = inner.violation.is_some();
         let judged = match &mut inner.checker {
-            Some(checker) if inner.violation.is_none() => checker.observe(&event),
+            Some(checker) if !over => checker.observe(&event),
             Some(_) | None => Ok(()),
         };
         drop(inner);
@@ -224,7 +228,33 @@ impl Record {
         WatchId(inner.watches)
     }
 
+    /// A client's process is gone, and with it whoever heard what its watches tell.
+    pub(crate) fn close_watches(&self, client: u32) {
+        let open = {
+            let watches = &mut self.lock().open_watches;
+            let of_client = watches.extract_if(.., |_, of| *of == ClientId(client));
+            of_client.map(|(watch, _)| watch).collect::<Vec<_>>()
+        };
+        for watch in open {
+            self.add(What::Watch {
+                watch,
+                event: WatchEvent::Closed,
+            });
+        }
+    }
+
     pub(crate) fn watched(&self, watch: WatchId, event: WatchEvent) {
+        match &event {
+            WatchEvent::Created { client, .. } => {
+                self.lock().open_watches.insert(watch, *client);
+            }
+            WatchEvent::Closed | WatchEvent::Compacted { .. } => {
+                self.lock().open_watches.remove(&watch);
+            }
+            WatchEvent::Events { .. }
+            | WatchEvent::Progress { .. }
+            | WatchEvent::Resumed { .. } => {}
+        }
         self.add(What::Watch { watch, event });
     }
 

@@ -23,6 +23,10 @@ const FINISH_WITHIN: Duration = Duration::from_secs(120);
 /// How long members may take to come to the same state once nobody asks for anything.
 const SETTLE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long watches may take to tell what was written last: long enough for one that has to notice
+/// that its stream is broken, and to find another member.
+const WATCHES_TELL_WITHIN: Duration = Duration::from_secs(4);
+
 /// Runs a scenario.
 #[must_use]
 pub fn run(scenario: &Scenario) -> Report {
@@ -111,6 +115,11 @@ impl Run<'_> {
         self.wait("everything is read back", until, Cluster::clients_are_done)?;
         let until = self.now() + SETTLE_WITHIN;
         self.wait("members come to the same state", until, have_equal_states)?;
+        // Watches have the same time to tell the last changes.
+        let until = self.now() + WATCHES_TELL_WITHIN;
+        while self.now() < until {
+            self.step(until)?;
+        }
         self.record.say(Mark::Settled);
         self.record.finish();
         Ok(())
