@@ -1,7 +1,8 @@
 //! How fast the deterministic world turns: `cargo run --release -p synod-env --example world_speed`.
 //!
 //! Four mixes on one thread: tasks that only yield, pairs that talk through a queue, members that
-//! send heartbeats to each other, and members that append to a log and sync it.
+//! send heartbeats to each other, and members that append to a log and sync it. An argument says
+//! after how many events each mix ends.
 
 #![expect(
     clippy::disallowed_methods,
@@ -93,9 +94,9 @@ fn appends(env: &Env) {
     });
 }
 
-fn measure(name: &str, prepare: impl FnOnce(&Sim)) {
+fn measure(name: &str, events_max: u64, prepare: impl FnOnce(&Sim)) {
     let options = Options {
-        events_max: 5_000_000,
+        events_max,
         ..Options::default()
     };
     let sim = Sim::with_options(1, options);
@@ -114,8 +115,12 @@ fn measure(name: &str, prepare: impl FnOnce(&Sim)) {
 }
 
 fn main() {
-    measure("yields", |sim| yields(&sim.member(MemberId(1))));
-    measure("talks", |sim| talks(&sim.member(MemberId(1))));
-    measure("heartbeats", heartbeats);
-    measure("appends", |sim| appends(&sim.member(MemberId(1))));
+    let events_max = std::env::args().nth(1).map_or(5_000_000, |events| {
+        events.parse().expect("the argument is a number of events")
+    });
+    let one = |sim: &Sim| sim.member(MemberId(1));
+    measure("yields", events_max, |sim| yields(&one(sim)));
+    measure("talks", events_max, |sim| talks(&one(sim)));
+    measure("heartbeats", events_max, heartbeats);
+    measure("appends", events_max, |sim| appends(&one(sim)));
 }
