@@ -5,7 +5,7 @@ use super::clock::Clocks;
 use super::disk::{DiskState, SimDisk};
 use super::executor::{Next, Runnable, TaskId, Tasks};
 use super::faults::Faults;
-use super::net::{Inboxes, Links, PEER_PORT, SimNet};
+use super::net::{Inboxes, Links, PEER_PORT, SimNet, Wakers};
 use super::timeline::{Due, Moment, Sleep, Timeline};
 use super::trace::{Trace, What};
 use super::{Options, Stuck};
@@ -203,6 +203,21 @@ impl State {
         }
     }
 
+    /// Chooses among the tasks that can run and may.
+    fn choose(&mut self) -> Next {
+        let (members, faults) = (&mut self.members, &mut self.faults);
+        self.tasks.choose(&mut self.choices, |member, id| {
+            let member = &mut members[member];
+            let held = member.paused || member.frozen;
+            if held {
+                faults.runs_paused += u64::from(member.paused);
+                faults.runs_frozen += u64::from(member.frozen);
+                member.parked.push(id);
+            }
+            held
+        })
+    }
+
     fn bounds(&self, until_ns: u64) -> Bounds {
         let events = self.trace.events();
         Bounds {
@@ -230,12 +245,10 @@ struct Bounds {
     events_max: u64,
 }
 
-/// What one turn of the loop did.
+/// Why the loop stopped.
 enum Turn {
     /// The caller's future is to be polled.
     Caller,
-    /// Something happened.
-    Progress,
     /// Nothing can happen before the limit, but something will later.
     Later,
     /// Nothing can ever happen.
@@ -338,7 +351,6 @@ impl Kernel {
                         return Ok(value);
                     }
                 }
-                Turn::Progress => {}
                 Turn::Later => return Err(self.stuck(StuckBy::Time)),
                 Turn::Never => return Err(self.stuck(StuckBy::Deadlock)),
                 Turn::Spent => return Err(self.stuck(StuckBy::Events)),
@@ -352,7 +364,7 @@ impl Kernel {
         let bounds = self.lock().bounds(until_ns);
         loop {
             match self.turn(bounds) {
-                Turn::Caller | Turn::Progress => {}
+                Turn::Caller => {}
                 Turn::Later | Turn::Never => {
                     let mut state = self.lock();
                     state.now_ns = state.now_ns.max(until_ns);
@@ -363,82 +375,71 @@ impl Kernel {
         }
     }
 
-    /// Polls one task, or lets one event happen that is due.
+    /// Polls tasks and lets events happen, until there is a reason to stop. It gives the lock back
+    /// only where somebody else's code runs.
     fn turn(&self, bounds: Bounds) -> Turn {
         let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.trace.events() >= bounds.events_max {
-            return Turn::Spent;
-        }
-        if !state.crash_at_event.is_empty() {
-            state.crash_as_planned();
-            if !state.doomed.is_empty() {
+        loop {
+            if !guard.doomed.is_empty() {
                 bury(guard);
-                return Turn::Progress;
+                guard = self.lock();
             }
-        }
-        let (members, faults) = (&mut state.members, &mut state.faults);
-        let next = state.tasks.choose(&mut state.choices, |member, id| {
-            let member = &mut members[member];
-            let held = member.paused || member.frozen;
-            if held {
-                faults.runs_paused += u64::from(member.paused);
-                faults.runs_frozen += u64::from(member.frozen);
-                member.parked.push(id);
+            let state = &mut *guard;
+            if state.trace.events() >= bounds.events_max {
+                return Turn::Spent;
             }
-            held
-        });
-        match next {
-            Next::Caller => {
-                let what = What::Ran { task: 0, name: "" };
-                state.record(None, what);
-                Turn::Caller
-            }
-            Next::Task {
-                id,
-                member,
-                number,
-                name,
-            } => {
-                state.record(Some(member), What::Ran { task: number, name });
-                let mut runnable = state.tasks.take(id);
-                drop(guard);
-                let polled = runnable.poll();
-                let mut state = self.lock();
-                let over = match polled {
-                    Poll::Ready(()) => {
-                        state.tasks.end(id);
-                        Some(runnable)
-                    }
-                    Poll::Pending => state.tasks.put_back(id, runnable),
-                };
-                state.doomed.extend(over);
-                bury(state);
-                Turn::Progress
-            }
-            Next::Nothing => {
-                let Some(next_ns) = state.timeline.next_ns() else {
-                    return Turn::Never;
-                };
-                if next_ns > bounds.until_ns {
-                    return Turn::Later;
+            if !state.crash_at_event.is_empty() {
+                state.crash_as_planned();
+                if !state.doomed.is_empty() {
+                    continue;
                 }
-                state.now_ns = state.now_ns.max(next_ns);
-                let wakers = match state.timeline.pop() {
-                    Some(Due::Ring { member, waker }) => {
-                        state.record(Some(member), What::Rang);
-                        drop(guard);
-                        waker.wake();
-                        return Turn::Progress;
-                    }
-                    Some(Due::Arrive(envelope)) => state.arrive(envelope),
-                    None => Vec::new(),
-                };
-                drop(guard);
-                for waker in wakers {
-                    waker.wake();
+            }
+            match state.choose() {
+                Next::Caller => {
+                    let what = What::Ran { task: 0, name: "" };
+                    state.record(None, what);
+                    return Turn::Caller;
                 }
-                Turn::Progress
+                Next::Task {
+                    id,
+                    member,
+                    number,
+                    name,
+                } => {
+                    state.record(Some(member), What::Ran { task: number, name });
+                    let mut runnable = state.tasks.take(id);
+                    drop(guard);
+                    let polled = runnable.poll();
+                    guard = self.lock();
+                    let over = match polled {
+                        Poll::Ready(()) => {
+                            guard.tasks.end(id);
+                            Some(runnable)
+                        }
+                        Poll::Pending => guard.tasks.put_back(id, runnable),
+                    };
+                    guard.doomed.extend(over);
+                }
+                Next::Nothing => {
+                    let Some(next_ns) = state.timeline.next_ns() else {
+                        return Turn::Never;
+                    };
+                    if next_ns > bounds.until_ns {
+                        return Turn::Later;
+                    }
+                    state.now_ns = state.now_ns.max(next_ns);
+                    let wakers = match state.timeline.pop() {
+                        Some(Due::Ring { member, waker }) => {
+                            state.record(Some(member), What::Rang);
+                            Wakers::one(waker)
+                        }
+                        Some(Due::Arrive(envelope)) => state.arrive(envelope),
+                        None => Wakers::default(),
+                    };
+                    drop(guard);
+                    wakers.wake();
+                    guard = self.lock();
+                }
             }
         }
     }

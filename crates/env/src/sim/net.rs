@@ -159,11 +159,44 @@ impl Links {
     }
 }
 
+/// Who waits for something. Nearly always it is one, for whom nothing is allocated.
+#[derive(Default)]
+pub(super) struct Wakers {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(super) fn one(waker: Waker) -> Self {
+        Self {
+            first: Some(waker),
+            others: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, waker: &Waker) {
+        let Some(first) = &self.first else {
+            self.first = Some(waker.clone());
+            return;
+        };
+        let waits = first.will_wake(waker) || self.others.iter().any(|it| it.will_wake(waker));
+        if !waits {
+            self.others.push(waker.clone());
+        }
+    }
+
+    pub(super) fn wake(self) {
+        for waker in self.first.into_iter().chain(self.others) {
+            waker.wake();
+        }
+    }
+}
+
 /// What has arrived at a port and waits to be taken. Bounded by the room of the lanes.
 #[derive(Default)]
 struct Inbox {
     waiting: VecDeque<Envelope>,
-    wakers: Vec<Waker>,
+    wakers: Wakers,
 }
 
 /// The inboxes of one member, by port; few are in use.
@@ -279,7 +312,7 @@ impl State {
     }
 
     /// A message arrives; returns who waits for it.
-    pub(super) fn arrive(&mut self, envelope: Envelope) -> Vec<Waker> {
+    pub(super) fn arrive(&mut self, envelope: Envelope) -> Wakers {
         let Envelope {
             from,
             to,
@@ -306,7 +339,7 @@ impl State {
                 number,
             };
             self.record(Some(to), what);
-            return Vec::new();
+            return Wakers::default();
         }
         let state = link.lane(port, lane);
         self.faults.messages_reordered += u64::from(envelope.counted && number < state.arrived);
@@ -361,9 +394,7 @@ impl Net for SimNet {
                 } = envelope;
                 return Poll::Ready((state.members[from].id, lane, message));
             }
-            if !inbox.wakers.iter().any(|held| held.will_wake(cx.waker())) {
-                inbox.wakers.push(cx.waker().clone());
-            }
+            inbox.wakers.add(cx.waker());
             Poll::Pending
         }))
     }
