@@ -201,6 +201,7 @@ impl Checker {
         let operation = operation
             .unwrap_or_else(|| panic!("operation #{} returns without having been invoked", op.0));
         self.liveness.returned(self.at, &operation, outcome);
+        self.store.in_time(op, outcome)?;
         self.ledger.returned(op, outcome)?;
         self.leases.returned(op, outcome)?;
         let replayed = self.store.returned(op, outcome);
@@ -242,7 +243,7 @@ impl Checker {
         if let Some(violation) = self.violation {
             return Verdict::Violation(violation);
         }
-        let mut verdict = self.liveness.finish();
+        let mut verdict = self.liveness.finish().and(self.linear.finish());
         let (replayed, store) = self.store.finish();
         verdict = verdict.and(replayed);
         if let Some(mut store) = store {
@@ -260,6 +261,6 @@ impl Checker {
                 Err(violation) => return Verdict::Violation(violation),
             }
         }
-        verdict.and(self.linear.finish())
+        verdict
     }
 }

@@ -34,6 +34,8 @@ struct Entry {
     acknowledged: Vec<TimeNs>,
     /// Puts that may have happened.
     possible: u64,
+    /// Puts that were refused.
+    refused: Vec<(OpId, Bytes)>,
     /// The highest acknowledged revision.
     last: Option<Last>,
     /// Somebody may have deleted the key.
@@ -112,6 +114,15 @@ impl LedgerJudge {
         entry.possible -= 1;
     }
 
+    fn was_refused(&mut self, op: OpId, put: &Put) {
+        self.cannot_have_put(put);
+        let entry = self
+            .keys
+            .get_mut(&put.key)
+            .expect("it was noted when invoked");
+        entry.refused.push((op, put.value.clone()));
+    }
+
     fn has_put(&mut self, op: OpId, put: &Put, revision: Revision) {
         let entry = self
             .keys
@@ -139,11 +150,11 @@ impl LedgerJudge {
         match outcome {
             Outcome::Unknown => {}
             Outcome::Refused(_) => match &operation {
-                Operation::Put(put) => self.cannot_have_put(put),
+                Operation::Put(put) => self.was_refused(op, put),
                 Operation::Txn(txn) => {
                     for part in txn.then.iter().chain(&txn.otherwise) {
                         if let TxnOp::Put(put) = part {
-                            self.cannot_have_put(put);
+                            self.was_refused(op, put);
                         }
                     }
                 }
@@ -214,6 +225,18 @@ impl LedgerJudge {
         let writes = u64::try_from(kv.version).unwrap_or(0);
         if (least..=entry.possible).contains(&writes) {
             return Ok(());
+        }
+        let mut refused = entry.refused.iter();
+        if let Some((by, _)) = refused.find(|(_, value)| *value == kv.value) {
+            let witness = format!(
+                "#{} shows {kv}, which #{} was to put, but that was refused",
+                op.0, by.0
+            );
+            return Err(Violation {
+                property: Property::ErrorHonesty,
+                at: self.now,
+                witness,
+            });
         }
         let witness = format!(
             "#{} shows {kv}, but that key was put between {least} and {} times: so many were \

@@ -15,6 +15,8 @@
 
 mod calls;
 mod jit;
+#[cfg(test)]
+mod tests;
 mod wgl;
 
 use crate::history::{OpId, Operation, Outcome, TimeNs, TxnOp};

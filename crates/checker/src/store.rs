@@ -405,8 +405,6 @@ impl StoreJudge {
 
     fn answered(&mut self, op: OpId, open: Open, response: &Response) -> Result<(), Violation> {
         let revision = response.revision;
-        self.in_real_time(op, &open, response)?;
-        self.in_session(op, &open, response)?;
         self.saw(revision);
         self.shown_by(&response.body, Source::Op(op));
         match &open.operation {
@@ -462,6 +460,20 @@ impl StoreJudge {
     fn maker(&self, revision: Revision) -> Option<&Maker> {
         let number = usize::try_from(revision - FIRST_REVISION - 1).ok()?;
         self.makers.get(number)
+    }
+
+    /// Whether an answer comes from late enough a revision, before anything else is said of it.
+    pub(crate) fn in_time(&mut self, op: OpId, outcome: &Outcome) -> Result<(), Violation> {
+        let Outcome::Done(response) = outcome else {
+            return Ok(());
+        };
+        let Some(open) = self.open.remove(&op) else {
+            return Ok(());
+        };
+        let judged = self.in_real_time(op, &open, response);
+        let judged = judged.and_then(|()| self.in_session(op, &open, response));
+        self.open.insert(op, open);
+        judged
     }
 
     /// No linearizable operation misses what had been seen when it was invoked.
@@ -612,10 +624,17 @@ impl StoreJudge {
         if expected.changes.is_empty() && same(operation, &expected.body, body) {
             return Ok(());
         }
-        let witness = format!(
+        let mut witness = format!(
             "#{} ({operation}) at revision {at}\n  must answer  {}\n  but answered {body}",
             op.0, expected.body
         );
+        if !expected.changes.is_empty() {
+            let keys = words(expected.changes.iter().map(|change| &change.key));
+            let made = self.maker(at).map_or_else(String::new, |maker| {
+                format!(", and revision {at} is the work of {maker}")
+            });
+            witness = format!("{witness}\n  after it changed {keys}{made}");
+        }
         Err(self.violation(Property::Replay, witness))
     }
 

@@ -92,6 +92,13 @@ impl Steps {
         }
     }
 
+    pub(super) const fn either(first: Step, second: Step) -> Self {
+        Self {
+            first,
+            second: Some(second),
+        }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Step> {
         std::iter::once(&self.first).chain(&self.second)
     }
@@ -218,10 +225,7 @@ impl Seen<'_> {
             let then = std::mem::replace(&mut self.step, NOTHING);
             self.conditions(txn, false);
             self.branch(&txn.otherwise, &[]);
-            return Steps {
-                first: then,
-                second: Some(self.step),
-            };
+            return Steps::either(then, self.step);
         };
         self.conditions(txn, *succeeded);
         let branch = if *succeeded {

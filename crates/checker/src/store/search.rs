@@ -54,10 +54,12 @@ impl StoreJudge {
         let explanations = self.explanations(next);
         let mut first = None;
         for explanation in explanations {
+            // A try costs a copy of all that waits.
+            let cost = 1 + u32::try_from(self.pending.len() / 64).unwrap_or(u32::MAX);
+            *tries = tries.saturating_sub(cost);
             if *tries == 0 {
                 return Search::Spent;
             }
-            *tries -= 1;
             let mut way = self.clone();
             way.is_guess = true;
             let ended = match way.explain(next, explanation) {
