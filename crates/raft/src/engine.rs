@@ -6,6 +6,7 @@ use crate::machine::StateMachine;
 use crate::network::Links;
 use crate::proposals::Proposals;
 use crate::rounds::Rounds;
+use crate::runtime::Runtime;
 use crate::serving::{Serving, Side};
 use crate::status;
 use crate::storage::{LogStore, Votes, position};
@@ -13,13 +14,14 @@ use crate::turn::Turns;
 use crate::types::{Position, Types, is_sole_voter, raft_index, seam_index, seam_index_of};
 use bytes::Bytes;
 use openraft::errors::{Fatal, InitializeError, LinearizableReadError, RaftError};
-use openraft::{Raft, ReadPolicy};
+use openraft::{AsyncRuntime as _, Raft, ReadPolicy};
 use openraft_rt::WatchReceiver as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use synod_env::{BoxFuture, Bug, Env, MemberId, oneshot, planted, watch};
 use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
 use synod_protocols::Port;
@@ -175,7 +177,7 @@ impl OpenRaft {
             Arc::clone(&votes),
             log_end,
         );
-        let links = Links::new(env.clone(), port.clone(), config.election_min);
+        let links = Links::new(env.clone(), port.clone(), log.clone(), config.election_min);
         let raft = Box::pin(Handle::new(
             member,
             Arc::new(settings),
@@ -364,6 +366,9 @@ async fn barrier(raft: Arc<Handle>) -> Result<Index, BarrierError> {
     }
 }
 
+/// How long a snapshot round waits for openraft to take note of what is durable already.
+const TELL_MAX: Duration = Duration::from_secs(5);
+
 const STOPPED: &str = "the engine has stopped";
 
 /// One snapshot round: a durable snapshot, then as much of the log dropped as it allows.
@@ -373,7 +378,7 @@ async fn snapshot_and_purge(
     turns: Turns,
     keep_bytes: u64,
 ) -> Snapshotted {
-    let _turn = turns.take().await;
+    let turn = turns.take().await;
     let stopped = |_fatal: Fatal<Types>| (io::ErrorKind::Other, Arc::from(STOPPED));
     let (meta, written) = raft
         .with_state_machine(|machine| Box::pin(ready(machine.begin_snapshot())))
@@ -394,9 +399,13 @@ async fn snapshot_and_purge(
     raft.trigger().snapshot().await.map_err(stopped)?;
     let mut data = raft.data_metrics();
     let gone = |_closed| (io::ErrorKind::Other, Arc::from(STOPPED));
-    data.wait_until(|data| seam_index_of(data.snapshot.as_ref()) >= index)
-        .await
-        .map_err(gone)?;
+    let told = data.wait_until(|data| seam_index_of(data.snapshot.as_ref()) >= index);
+    if let Ok(told) = Runtime::timeout(TELL_MAX, told).await {
+        told.map_err(gone)?;
+    }
+    // What is purged from here on is covered by a snapshot that is older than any which this
+    // member would still take from another.
+    drop(turn);
 
     let behind = log
         .position_with_bytes_after(keep_bytes)
@@ -404,9 +413,12 @@ async fn snapshot_and_purge(
     let purgeable = behind.min(index);
     if let Some(upto) = raft_index(purgeable) {
         raft.trigger().purge_log(upto).await.map_err(stopped)?;
-        data.wait_until(|data| seam_index_of(data.purged.as_ref()) >= purgeable)
-            .await
-            .map_err(gone)?;
+        // It waits for members to whom these entries are being sent, and while it waits the
+        // leader may change: then the next purge makes up for it.
+        let purged = data.wait_until(|data| seam_index_of(data.purged.as_ref()) >= purgeable);
+        if let Ok(purged) = Runtime::timeout(TELL_MAX, purged).await {
+            purged.map_err(gone)?;
+        }
     }
     Ok(index)
 }

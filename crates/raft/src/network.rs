@@ -35,6 +35,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use synod_env::{Env, Lane, MemberId};
 use synod_protocols::{AskError, NotSent, Port};
+use synod_storage::Log;
 
 /// Waits before a member is tried again that cannot be reached, or has no room: short at first,
 /// since most trouble is short, and never longer than a follower waits for its leader.
@@ -48,6 +49,7 @@ pub(crate) struct Links(Arc<Shared>);
 struct Shared {
     env: Env,
     port: Port,
+    log: Log,
     /// How long an answer to an append is waited for while nothing is known about the link.
     patience: Duration,
     /// The number of the last stream of appends.
@@ -65,10 +67,11 @@ struct EngineSide {
 
 impl Links {
     /// Links over `port`. An append is given up if its first answer takes longer than `patience`.
-    pub(crate) fn new(env: Env, port: Port, patience: Duration) -> Self {
+    pub(crate) fn new(env: Env, port: Port, log: Log, patience: Duration) -> Self {
         Self(Arc::new(Shared {
             env,
             port,
+            log,
             patience,
             streams: AtomicU64::new(0),
             engine: OnceLock::new(),
@@ -243,6 +246,11 @@ impl RaftNetworkV2<Types> for Link {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        // Each election begins with this question, and may end with votes and an entry in the
+        // log. A disk that stays full must not lose the last of its room to them.
+        if !self.shared.log.has_room_for_votes() {
+            return Err(unreachable("no room in the log for an election").into());
+        }
         self.poll(Request::PreVote(request), option.hard_ttl())
             .await
     }

@@ -31,8 +31,9 @@ use synod_log::Index;
 use synod_protocols::{Answer, Incoming, Port};
 use synod_storage::Log;
 
-/// Signs of life and votes being answered; more are dropped.
-const CONTROL_MAX: usize = 64;
+/// Signs of life and votes being answered; more are dropped. A sign of life is answered when the
+/// disk has done what it was given before: this is a stall of ten seconds.
+const CONTROL_MAX: usize = 256;
 /// Messages of one sender that wait for their task.
 const APPENDS_WAITING_MAX: usize = 2 * crate::network::REQUESTS_MAX;
 /// Messages about snapshots that wait for their task.
@@ -40,7 +41,7 @@ const SNAPSHOTS_WAITING_MAX: usize = 16;
 
 /// Requests to openraft that serving `others` can have under way at one time.
 pub(crate) const fn requests_max(others: usize) -> usize {
-    CONTROL_MAX + others * crate::network::REQUESTS_MAX + 2
+    CONTROL_MAX + others * appends::UNDER_WAY_MAX + 2
 }
 
 /// What answering needs of the engine.
@@ -139,6 +140,9 @@ impl Desk {
                     append(&side, request, Taken::All, answer).await;
                 }));
             }
+            Request::Vote(_) | Request::PreVote(_) if !self.side.log.has_room_for_votes() => {
+                tracing::warn!(%from, "no room in the log for a vote");
+            }
             Request::Vote(request) => {
                 let side = self.side.clone();
                 self.control(Box::pin(vote(side, request, answer)));
@@ -194,8 +198,8 @@ async fn next_of<T>(futures: &mut FuturesUnordered<BoxFuture<'static, T>>) -> T 
     }
 }
 
-/// Has openraft append what was sent, or as much of it as there was `room` for, and answers. An
-/// engine that has stopped answers nothing.
+/// Has openraft append what was `taken` of a request, and answers. An engine that has stopped
+/// answers nothing.
 async fn append(side: &Side, request: AppendEntriesRequest<Types>, taken: Taken, answer: Answer) {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);

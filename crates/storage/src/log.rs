@@ -355,6 +355,13 @@ impl Log {
         Ok((room, count))
     }
 
+    /// True while there is room for some dozens of votes and blank entries, which may use all of
+    /// the reserve.
+    #[must_use]
+    pub fn has_room_for_votes(&self) -> bool {
+        self.0.shared.lock().has_room_for_votes()
+    }
+
     /// As [`Log::admit`], but waits while a segment is being prepared.
     ///
     /// # Errors

@@ -30,6 +30,10 @@ use synod_storage::{Log, Priority, Refused, Room};
 /// by less than a round trip; what takes longer is most likely lost.
 const GAP_MAX: Duration = Duration::from_millis(20);
 
+/// Requests of one sender that openraft has and has not answered: of its present stream and of
+/// one before that it has given up.
+pub(super) const UNDER_WAY_MAX: usize = 2 * REQUESTS_MAX;
+
 /// A request that arrived.
 pub(super) struct Arrival {
     pub(super) place: Place,
@@ -85,8 +89,11 @@ impl Appends {
             );
             match next.await {
                 Select4::First(_) | Select4::Third(None) => break,
-                Select4::Second(()) => {}
-                Select4::Third(Some(arrival)) => self.arrived(arrival),
+                Select4::Second(()) => self.advance(),
+                Select4::Third(Some(arrival)) => {
+                    self.order.put(arrival);
+                    self.advance();
+                }
                 Select4::Fourth(()) => self.order.break_off(),
             }
         }
@@ -94,10 +101,10 @@ impl Appends {
         while let Some(()) = self.under_way.next().await {}
     }
 
-    fn arrived(&mut self, arrival: Arrival) {
-        self.order.put(arrival);
+    /// Submits what is due.
+    fn advance(&mut self) {
         let mut moved = false;
-        while self.under_way.len() < 2 * REQUESTS_MAX
+        while self.under_way.len() < UNDER_WAY_MAX
             && let Some(arrival) = self.order.take()
         {
             moved = true;

@@ -271,7 +271,18 @@ async fn settled(side: &Side, vote: Vote, at: Index) -> Result<Option<Received>,
         .with_state_machine(|machine| Box::pin(ready(machine.applied())))
         .await
         .map_err(|_fatal: Fatal<_>| Stopped)?;
-    Ok((at <= applied).then_some(Received::Settled(vote)))
+    if applied < at {
+        return Ok(None);
+    }
+    // The sender takes the answer for a promise that all of it is durable here.
+    let log = &side.log;
+    let is_durable = log.durable().is_some_and(|durable| at.0 <= durable)
+        || log.purged().is_some_and(|purged| at.0 <= purged.index);
+    Ok(Some(if is_durable {
+        Received::Settled(vote)
+    } else {
+        Received::Busy
+    }))
 }
 
 async fn until(env: &Env, deadline: Option<Instant>) {

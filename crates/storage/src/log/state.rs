@@ -380,6 +380,12 @@ impl State {
         cost.saturating_add(u64::from(self.options.reserve_bytes)) <= self.room()
     }
 
+    /// True while a quarter of the reserve is left.
+    pub(super) fn has_room_for_votes(&self) -> bool {
+        let least = u64::from(self.options.reserve_bytes) / 4;
+        self.room_given + least <= self.room()
+    }
+
     /// Gives out room for some of the first entries: its bytes, and for how many it is.
     pub(super) fn take_room(
         &mut self,

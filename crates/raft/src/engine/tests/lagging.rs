@@ -252,6 +252,42 @@ fn a_cluster_whose_disks_are_full_refuses_stays_alive_and_recovers() {
     }
 }
 
+/// Elections write, and a disk that stays full must not stop its member by them.
+#[test]
+fn elections_leave_room_on_full_disks() {
+    let cluster = Cluster::new(5, 3);
+    let leader = cluster.led();
+    for member in &cluster.ids {
+        cluster.nemesis().set_disk_capacity(*member, 0);
+    }
+    while cluster
+        .propose_bytes(leader, 8 << 10, Duration::from_millis(200))
+        .is_ok()
+    {}
+    let begun = cluster.epochs();
+    let ran_out = (0..1_000).any(|_| {
+        let Some(leader) = cluster.leader() else {
+            return cluster.working(secs(5)).is_none();
+        };
+        // Whoever leads is cut off until another does.
+        let others = cluster.ids.iter().map(|it| it.0);
+        let others: Vec<u64> = others.filter(|it| *it != leader.0).collect();
+        cluster.partition(&[&[leader.0], &others]);
+        let deposed = cluster.until(secs(3), || cluster.leader() != Some(leader));
+        cluster.links(LinkModel::default());
+        cluster.run_for(Duration::from_millis(200));
+        deposed.is_none()
+    });
+    assert!(ran_out, "there is room for ever");
+    let elections = cluster.epochs() - begun;
+    assert!(elections > 10, "{elections} elections");
+    for member in &cluster.ids {
+        let status = cluster.status(*member).unwrap();
+        assert_eq!(status.fatal, None, "{status:?}");
+    }
+    cluster.settle();
+}
+
 #[test]
 fn a_slow_disk_does_not_make_its_member_do_everything_twice() {
     let cluster = Cluster::new(1, 3);

@@ -117,14 +117,14 @@ fn fault(cluster: &Cluster, prng: &mut Prng) {
 fn no_mix_of_faults_breaks_what_a_cluster_promises() {
     let mut all = Report::default();
     for seed in 0..100 {
-        let report = run(seed, 24);
+        let report = run(seed, 16);
         all.acknowledged += report.acknowledged;
         all.epochs += report.epochs;
         all.installed += report.installed;
     }
     println!("{all:?}");
-    assert!(all.acknowledged > 20_000, "{all:?}");
-    assert!(all.epochs > 300, "{all:?}");
+    assert!(all.acknowledged > 10_000, "{all:?}");
+    assert!(all.epochs > 200, "{all:?}");
     assert!(all.installed > 10, "{all:?}");
 }
 
