@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synod_env::sim::LinkModel;
 use synod_env::{Lane, Limits, MemberId, Prng};
+use synod_log::ProposeError;
 use synod_state::command::{Batch, Origin};
 
 #[test]
@@ -286,6 +287,28 @@ fn a_copy_of_a_refused_forward_is_not_taken_up() {
     assert_eq!(copy, SILENCE);
 }
 
+/// What the leader's engine refuses is tried again where that can help, by whoever has it, and
+/// otherwise the client learns why.
+#[test]
+fn what_the_engine_refuses_is_done_later_or_not_at_all() {
+    use ProposeError::{Busy, NoQuorum, NoSpace, NotLeader};
+    let cluster = led_by(A, 17);
+    for member in [A, B] {
+        let node = cluster.node(member);
+        for refusals in [&[Busy, Busy][..], &[NotLeader(None)], &[NoQuorum, Busy]] {
+            cluster.refuse(refusals);
+            let before = cluster.node(A).root().revision();
+            let done = cluster.run(put(&node, "k", "v"));
+            assert_eq!(done, Ok(before + 1), "on {member} after {refusals:?}");
+            assert_eq!(cluster.refusals(), 0);
+        }
+        cluster.refuse(&[NoSpace]);
+        let refused = cluster.run(put(&node, "k", "v"));
+        assert_eq!(refused, Err(Failure::NoSpace), "on {member}");
+    }
+    cluster.assert_agreement();
+}
+
 #[test]
 fn a_member_that_stops_ends_every_wait() {
     let cluster = led_by(A, 16);
@@ -348,7 +371,7 @@ fn a_hundred_seeds_of_a_random_mix() {
         for member in MEMBERS {
             write_keys(&cluster.node(member), 3, &ends);
         }
-        for _ in 0..12 {
+        for _ in 0..8 {
             let member = one_of(&mut prng, MEMBERS);
             let tail = one_of(&mut prng, [Tail::Kept, Tail::Lost]);
             match prng.below(6) {
@@ -403,5 +426,5 @@ fn a_hundred_seeds_of_a_random_mix() {
             *total += count;
         }
     }
-    assert!(total[0] > 50_000 && total[2] > 50, "{total:?}");
+    assert!(total[0] > 30_000 && total[2] > 50, "{total:?}");
 }

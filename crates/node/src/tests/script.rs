@@ -4,7 +4,7 @@
 
 use crate::{Config, Node, Opened, open};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -46,6 +46,8 @@ struct Log {
     tail: Vec<Bytes>,
     /// Nothing is committed while this is set.
     is_stuck: bool,
+    /// What the next proposals to the leader are refused with.
+    refusals: VecDeque<ProposeError>,
     epoch: Epoch,
     leader: Option<MemberId>,
     seats: BTreeMap<MemberId, Seat>,
@@ -134,7 +136,11 @@ impl Engine for Scripted {
         let (fiat, env, member) = (Arc::clone(&self.fiat), self.env.clone(), self.member);
         let appended = {
             let mut log = fiat.lock();
-            if log.leader == Some(member) {
+            if log.leader == Some(member)
+                && let Some(refusal) = log.refusals.pop_front()
+            {
+                Err(refusal)
+            } else if log.leader == Some(member) {
                 log.tail.push(batch);
                 Ok((log.epoch, log.last()))
             } else {
@@ -426,6 +432,16 @@ impl Cluster {
             (log.seats[&member].status.clone(), log.status_of(member))
         };
         status.send(now);
+    }
+
+    /// The next proposals to the leader are refused so.
+    pub(super) fn refuse(&self, with: &[ProposeError]) {
+        self.fiat.change(|log| log.refusals.extend(with));
+    }
+
+    /// Refusals of [`Cluster::refuse`] that have not been met yet.
+    pub(super) fn refusals(&self) -> usize {
+        self.fiat.lock().refusals.len()
     }
 
     /// Nothing is committed from now on, until the next election.

@@ -240,6 +240,7 @@ impl Hub {
                 wakers.extend(outlet.waker.take());
             }
         }
+        inner.report_progress(&mut wakers);
         for waker in wakers {
             waker.wake();
         }
