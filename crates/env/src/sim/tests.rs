@@ -409,6 +409,8 @@ fn busy_world(seed: u64) -> Sim {
             loss_ppm: 50_000,
             duplicate_ppm: 50_000,
             reorder_ppm: 50_000,
+            alter_ppm: 50_000,
+            bytes_per_second: Some(100_000),
             ..LinkModel::default()
         },
         ..Options::default()
@@ -424,6 +426,15 @@ fn busy_world(seed: u64) -> Sim {
     nemesis.set_clock_rates(THREE, rates);
     nemesis.crash_at_disk_op(ONE, 200);
     let start = |env: Env, others: [MemberId; 2]| {
+        let port = sim.net_on(&env, 7);
+        env.spawn("echoes to another port", async move {
+            loop {
+                let (from, lane, message) = port.receive().await;
+                let _full = port.send(from, lane, message);
+            }
+        });
+        let port = sim.net_on(&env, 7);
+        let _full = port.send(others[0], Lane::Bulk, Bytes::from_static(b"to and fro"));
         let (sender, mut receiver) = queue::bounded::<Bytes>(4);
         let (net, task) = (env.net(), env.clone());
         env.spawn("sends", async move {
@@ -472,6 +483,10 @@ fn busy_world(seed: u64) -> Sim {
     start(sim.restart(ONE), [TWO, THREE]);
     sim.run_for(millis(50)).unwrap();
     nemesis.resume(TWO);
+    nemesis.freeze(THREE);
+    sim.run_for(millis(50)).unwrap();
+    nemesis.thaw(THREE);
+    nemesis.leap_second(THREE);
     sim.run_for(millis(50)).unwrap();
     sim
 }

@@ -305,50 +305,61 @@ fn a_full_lane_is_told_to_the_sender() {
 #[test]
 fn restarts_at_random_leave_no_link_behind() {
     for seed in 0..30 {
-        let sim = world(seed, 3, hostile());
-        let mut random = sim.workload();
-        let mut lives = [1, 1, 1];
-        let mut all: Vec<_> = (1..=3).map(|it| start(&sim, it, 1, 3)).collect();
-        let seen: Arc<Mutex<BTreeSet<(MemberId, Bytes)>>> = Arc::default();
-        let listen = |env: &Env, peers: &Peers, life: u64| {
-            let (port, seen) = (peers.port(ENGINE), Arc::clone(&seen));
-            env.spawn("listens", async move {
-                loop {
-                    let incoming = port.receive().await;
-                    // The sender says for which life it is.
-                    assert_eq!(incoming.body[0], u8::try_from(life).unwrap());
-                    let new = seen.lock().unwrap().insert((port.member(), incoming.body));
-                    assert!(new, "received twice");
-                }
-            });
-        };
-        for (env, peers) in &all {
-            listen(env, peers, 1);
-        }
-        for step in 0..60_u64 {
-            run(&sim, random.below(150));
-            let one = usize::try_from(random.below(3)).unwrap();
-            if random.chance(1, 4) {
-                lives[one] += 1;
-                let number = one as u64 + 1;
-                all[one] = start(&sim, number, lives[one], 3);
-                listen(&all[one].0, &all[one].1, lives[one]);
-            }
-            let port = all[one].1.port(ENGINE);
-            for other in port.others() {
-                let life = lives[usize::try_from(other.0).unwrap() - 1];
-                let mut body = vec![u8::try_from(life).unwrap()];
-                body.extend_from_slice(&step.to_le_bytes());
-                // The session may be that of an earlier life; then nobody must get it.
-                let _unsent = port.tell(*other, Lane::Append, body.into());
-            }
-        }
-        run(&sim, 5_000);
-        for (_, peers) in &all {
-            let port = peers.port(ENGINE);
-            let linked = port.others().iter().all(|other| port.is_linked(*other));
-            assert!(linked, "{peers:?}, seed {seed}");
-        }
-        assert!(!seen.lock().unwrap().is_empty());
+        restart_at_random(seed);
     }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    assert_eq!(restart_at_random(3), restart_at_random(3));
+    assert_ne!(restart_at_random(3), restart_at_random(4));
+}
+
+fn restart_at_random(seed: u64) -> synod_env::sim::Fingerprint {
+    let sim = world(seed, 3, hostile());
+    let mut random = sim.workload();
+    let mut lives = [1, 1, 1];
+    let mut all: Vec<_> = (1..=3).map(|it| start(&sim, it, 1, 3)).collect();
+    let seen: Arc<Mutex<BTreeSet<(MemberId, Bytes)>>> = Arc::default();
+    let listen = |env: &Env, peers: &Peers, life: u64| {
+        let (port, seen) = (peers.port(ENGINE), Arc::clone(&seen));
+        env.spawn("listens", async move {
+            loop {
+                let incoming = port.receive().await;
+                // The sender says for which life it is.
+                assert_eq!(incoming.body[0], u8::try_from(life).unwrap());
+                let new = seen.lock().unwrap().insert((port.member(), incoming.body));
+                assert!(new, "received twice");
+            }
+        });
+    };
+    for (env, peers) in &all {
+        listen(env, peers, 1);
+    }
+    for step in 0..60_u64 {
+        run(&sim, random.below(150));
+        let one = usize::try_from(random.below(3)).unwrap();
+        if random.chance(1, 4) {
+            lives[one] += 1;
+            let number = one as u64 + 1;
+            all[one] = start(&sim, number, lives[one], 3);
+            listen(&all[one].0, &all[one].1, lives[one]);
+        }
+        let port = all[one].1.port(ENGINE);
+        for other in port.others() {
+            let life = lives[usize::try_from(other.0).unwrap() - 1];
+            let mut body = vec![u8::try_from(life).unwrap()];
+            body.extend_from_slice(&step.to_le_bytes());
+            // The session may be that of an earlier life; then nobody must get it.
+            let _unsent = port.tell(*other, Lane::Append, body.into());
+        }
+    }
+    run(&sim, 5_000);
+    for (_, peers) in &all {
+        let port = peers.port(ENGINE);
+        let linked = port.others().iter().all(|other| port.is_linked(*other));
+        assert!(linked, "{peers:?}, seed {seed}");
+    }
+    assert!(!seen.lock().unwrap().is_empty());
+    sim.fingerprint()
 }
