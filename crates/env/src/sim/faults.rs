@@ -67,6 +67,8 @@ faults! {
     writes_torn,
     /// Changes to directories that a crash undid.
     names_lost,
+    /// Disks put back to an earlier state.
+    disks_rolled_back,
     /// Losses of power of a member that was up.
     crashes,
     /// Processes that were killed.

@@ -19,7 +19,7 @@ pub(super) const SECTOR_BYTES: u64 = 512;
 pub(super) struct Inode(u64);
 
 /// A write that no sync has covered yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Write {
     sequence: u64,
     offset: u64,
@@ -55,7 +55,7 @@ pub(super) struct Losses {
     pub(super) names_lost: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     volatile: Vec<u8>,
     durable: Vec<u8>,
@@ -73,7 +73,7 @@ enum Change {
     Remove(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     sequence: u64,
     change: Change,
@@ -146,7 +146,7 @@ fn fate(choices: &mut Choices) -> Fate {
 }
 
 /// All of one member's disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Image {
     contents: BTreeMap<Inode, Content>,
     volatile: Names,

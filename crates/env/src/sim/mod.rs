@@ -21,7 +21,7 @@ mod trace;
 pub use clock::ClockRates;
 pub use disk::{DiskCounters, DiskLatency, DiskOp};
 pub use faults::Faults;
-pub use nemesis::Nemesis;
+pub use nemesis::{DiskCopy, Nemesis};
 pub use net::LinkModel;
 pub use trace::{Event, Fingerprint, Listener, Observer, What};
 

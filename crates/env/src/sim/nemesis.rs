@@ -23,6 +23,10 @@ impl fmt::Debug for Nemesis {
     }
 }
 
+/// What a disk held at some time.
+#[derive(Clone, Debug)]
+pub struct DiskCopy(Image);
+
 impl Nemesis {
     pub(super) fn new(kernel: Arc<Kernel>) -> Self {
         Self(kernel)
@@ -103,6 +107,28 @@ impl Nemesis {
             state.crash(index);
             state.members[index].disk.image = Image::new();
             state.record(Some(index), What::DiskChanged);
+        });
+    }
+
+    /// What the member's disk would hold if the power failed now, as drawn here: what was not
+    /// synced is kept, lost or torn in the copy, while the disk goes on.
+    #[must_use]
+    pub fn copy_disk(&self, member: MemberId) -> DiskCopy {
+        self.machine(member, |state, index| {
+            let mut image = state.members[index].disk.image.clone();
+            image.crash(state.now_ns, &mut state.choices);
+            DiskCopy(image)
+        })
+    }
+
+    /// The machine loses power and finds the disk as it was when the copy was made: what was
+    /// synced since is gone, which no disk may do. Also for a copy of another member's disk.
+    pub fn roll_back_disk(&self, member: MemberId, copy: &DiskCopy) {
+        self.machine(member, |state, index| {
+            state.crash(index);
+            state.members[index].disk.image = copy.0.clone();
+            state.record(Some(index), What::DiskChanged);
+            state.faults.disks_rolled_back += 1;
         });
     }
 

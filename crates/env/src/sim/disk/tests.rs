@@ -365,3 +365,34 @@ fn what_a_crash_takes_is_counted() {
     }
     assert!(lost > 5 && torn > 5 && names > 5, "{lost} {torn} {names}");
 }
+
+#[test]
+fn a_disk_that_is_rolled_back_has_forgotten_what_was_synced() {
+    let sim = Sim::new(1);
+    let write = |text: &'static str| {
+        let env = sim.member(ONE);
+        let written = sim.block_on(async {
+            let disk = env.disk();
+            let how = match sim.nemesis().files(ONE).is_empty() {
+                true => Open::Create,
+                false => Open::Write,
+            };
+            let file = disk.open("f", how).await?;
+            file.write_at(0, text.into()).await?;
+            file.sync().await?;
+            disk.sync_dir("").await
+        });
+        written.unwrap().unwrap();
+    };
+    let holds = || sim.nemesis().durable(ONE, "f").unwrap();
+    write("old");
+    let copy = sim.nemesis().copy_disk(ONE);
+    write("new");
+    assert_eq!(holds(), "new");
+    sim.nemesis().roll_back_disk(ONE, &copy);
+    assert!(!sim.nemesis().is_up(ONE));
+    assert_eq!(holds(), "old");
+    write("newer");
+    sim.nemesis().crash(ONE);
+    assert_eq!(holds(), "newer", "from then on it is sound");
+}
