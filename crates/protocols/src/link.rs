@@ -278,7 +278,10 @@ impl Link {
         let stage = hello.echo.filter(|(life, _)| *life == mine);
         let mut step = Step::only(Outcome::Handshake);
         if let Some((_, stage)) = stage {
-            step = self.accept(hello.life);
+            match self.accept(hello.life) {
+                Ok(ended) => step.ended = ended,
+                Err(why) => return Step::dropped(why),
+            }
             step.linked = stage >= Stage::Accepted && self.link();
         }
         if stage.is_none_or(|(_, stage)| stage < Stage::Linked) {
@@ -287,20 +290,20 @@ impl Link {
         step
     }
 
-    /// Takes a life up for which there is no session yet.
-    fn accept(&mut self, life: Life) -> Step {
-        let mut step = Step::only(Outcome::Handshake);
+    /// Takes a life up, if that has not been done; returns the session that is over by that.
+    fn accept(&mut self, life: Life) -> Result<Option<u64>, Dropped> {
+        let mut ended = None;
         if let Some(session) = &self.session {
             if session.life == life {
-                return step;
+                return Ok(None);
             }
             if session.life.disk_id != life.disk_id {
                 if self.replaced.len() == REPLACED_MAX {
-                    return Step::dropped(Dropped::Refused);
+                    return Err(Dropped::Refused);
                 }
                 self.replaced.push(session.life.disk_id);
             }
-            step.ended = Some(session.outward);
+            ended = Some(session.outward);
         }
         let (mine, other) = ((self.me.member, self.me.life()), (self.other, life));
         self.session = Some(Session {
@@ -311,7 +314,7 @@ impl Link {
             sent: [0; 3],
             seen: [Window::new(), Window::new(), Window::new()],
         });
-        step
+        Ok(ended)
     }
 
     /// The other side has accepted this one. True if that is news.

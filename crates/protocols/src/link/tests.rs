@@ -121,6 +121,20 @@ fn a_disk_that_was_replaced_does_not_come_back() {
 }
 
 #[test]
+fn no_more_disks_than_a_bound_replace_each_other() {
+    let mut one = link(hello(1, 11, 1), 2);
+    for disk_id in 0..=16 {
+        let mut other = link(hello(2, 100 + disk_id, 1), 1);
+        connect(&mut other, &mut one);
+        assert_eq!(one.disk_id(), Some(100 + disk_id));
+    }
+    let mut other = link(hello(2, 200, 1), 1);
+    connect(&mut other, &mut one);
+    assert!(!other.is_linked());
+    assert_eq!(one.disk_id(), Some(116));
+}
+
+#[test]
 fn a_disk_on_record_is_the_only_one() {
     let mut one = link(hello(1, 11, 1), 2);
     let mut first = link(hello(2, 22, 1), 1);
