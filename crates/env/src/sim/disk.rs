@@ -3,7 +3,8 @@
 use super::choices::Choices;
 use super::faults::Faults;
 use super::image::{Image, Inode, SECTOR_BYTES};
-use super::kernel::{Kernel, Life, State};
+use super::kernel::Kernel;
+use super::state::{Life, State};
 use super::trace::{What, checksum};
 use crate::disk::{Open, check_path, parent};
 use crate::{BoxFuture, Disk, File};

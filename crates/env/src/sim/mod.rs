@@ -13,8 +13,10 @@ mod executor;
 mod faults;
 mod image;
 mod kernel;
+mod member;
 mod nemesis;
 mod net;
+mod state;
 mod timeline;
 mod trace;
 
@@ -26,7 +28,8 @@ pub use net::LinkModel;
 pub use trace::{Event, Fingerprint, Listener, Observer, What};
 
 use self::choices::Choices;
-use self::kernel::{Kernel, MemberWorld};
+use self::kernel::Kernel;
+use self::member::MemberWorld;
 use crate::{Env, MemberId, Net, Prng};
 use bytes::Bytes;
 use std::any::Any;

@@ -3,8 +3,9 @@
 use super::clock::ClockRates;
 use super::disk::{DiskCounters, DiskLatency, DiskOp};
 use super::image::Image;
-use super::kernel::{Kernel, State, nanos};
+use super::kernel::{Kernel, nanos};
 use super::net::LinkModel;
+use super::state::State;
 use super::trace::What;
 use crate::MemberId;
 use bytes::Bytes;

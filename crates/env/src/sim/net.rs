@@ -1,6 +1,7 @@
 //! Links between members.
 
-use super::kernel::{Kernel, Life, State, nanos};
+use super::kernel::{Kernel, nanos};
+use super::state::{Life, State};
 use super::timeline::Due;
 use super::trace::{What, checksum};
 use crate::net::Full;

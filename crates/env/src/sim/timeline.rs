@@ -1,7 +1,8 @@
 //! What is to happen, in order of true time.
 
-use super::kernel::{Kernel, Life};
+use super::kernel::Kernel;
 use super::net::Envelope;
+use super::state::Life;
 use crate::Instant;
 use std::future::Future;
 use std::pin::Pin;
