@@ -108,6 +108,7 @@ impl Cluster {
                 clients: u32::try_from(clients.len() + 1).expect("clients are few"),
                 parcels: parcels.clone(),
                 record: record.clone(),
+                is_judged: true,
             },
             holds: Holds::default(),
             life: None,
@@ -215,6 +216,20 @@ impl Cluster {
         }
     }
 
+    /// The machine has another disk than before: it may be right to stay out.
+    pub(crate) fn reformatted(&mut self, machine: Machine) {
+        match machine {
+            Machine::Member(number) => {
+                let member = &mut self.members[number as usize - 1];
+                member.damaged = true;
+                // Whoever starts on the new disk counts its starts anew, and is none of those
+                // whom the judges know.
+                member.birth.is_judged = false;
+            }
+            Machine::Client(_) => {}
+        }
+    }
+
     // What a supervisor does.
 
     /// Looks after all machines: starts what is down and may be up, and writes down what changed.
@@ -247,10 +262,24 @@ impl Cluster {
         }
     }
 
-    /// Whether every client has done all its operations.
-    pub(crate) fn clients_are_done(&self) -> bool {
-        let mut clients = self.clients.iter();
-        clients.all(|client| client.setup.progress.is_done())
+    /// Whether every client has done all its operations, but for those that stay down for good;
+    /// otherwise which have not.
+    pub(crate) fn clients_are_done(&self) -> Result<(), String> {
+        let late = self.clients.iter().filter(|client| {
+            let is_done = client.setup.progress.is_done();
+            !is_done && client.holds.down == 0
+        });
+        let late: Vec<String> = late
+            .map(|client| {
+                let (number, at) = (client.setup.number, client.setup.progress.begun());
+                format!("client {number} has begun {at} operations")
+            })
+            .collect();
+        if late.is_empty() {
+            Ok(())
+        } else {
+            Err(late.join(", "))
+        }
     }
 
     /// Starts one more client, which reads everything through each member in turn.
@@ -273,9 +302,30 @@ impl Cluster {
         });
     }
 
-    /// Those that are expected to serve when nothing is wrong any more: all that are neither held
-    /// down for good nor right to stay out.
-    pub(crate) fn sound_nodes(&self) -> Vec<(u32, Option<Node>)> {
+    /// Whether all members that are expected to serve when nothing is wrong any more (those that
+    /// are neither held down for good nor right to stay out) do, and have the same state at the
+    /// same place in the log; otherwise what differs.
+    pub(crate) fn states_are_equal(&self) -> Result<(), String> {
+        let mut first = None;
+        for (number, node) in self.sound_nodes() {
+            let Some(node) = node else {
+                return Err(format!("member {number} does not serve"));
+            };
+            let (index, root) = node.applied();
+            let state = (index, root.hash());
+            let (other, expected) = *first.get_or_insert((number, state));
+            if state != expected {
+                return Err(format!(
+                    "member {number} has state {:x} after entry {index}, member {other} {:x} \
+                     after entry {}",
+                    state.1, expected.1, expected.0
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn sound_nodes(&self) -> Vec<(u32, Option<Node>)> {
         let sound = self
             .members
             .iter()
@@ -309,7 +359,9 @@ impl Member {
                 nemesis.kill(id);
                 self.life = None;
                 self.role = None;
-                record.member(id, MemberEvent::Stopped);
+                if self.birth.is_judged {
+                    record.member(id, MemberEvent::Stopped);
+                }
             }
         }
         if self.life.is_none() && self.retired.is_none() {

@@ -232,7 +232,7 @@ impl Faults {
             ProcessEffect::Restart => self.nemesis.kill(id),
             ProcessEffect::Reformat => {
                 cluster.hold_down(machine);
-                cluster.damaged(machine);
+                cluster.reformatted(machine);
                 self.nemesis.reformat(id);
             }
         }

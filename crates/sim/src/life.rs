@@ -45,6 +45,8 @@ pub(crate) struct Birth {
     pub(crate) clients: u32,
     pub(crate) parcels: Parcels,
     pub(crate) record: Record,
+    /// Its starts are told to the judges.
+    pub(crate) is_judged: bool,
 }
 
 /// Where a life says how far it has come.
@@ -108,7 +110,9 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
     } = opened;
     let incarnation = identity.incarnation;
     let started = MemberEvent::Started { incarnation };
-    birth.record.member(birth.member, started);
+    if birth.is_judged {
+        birth.record.member(birth.member, started);
+    }
 
     let hello = Hello {
         cluster_id: identity.cluster_id,

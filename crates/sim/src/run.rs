@@ -104,7 +104,7 @@ impl Run<'_> {
         self.cluster.hurry();
         let until = self.now() + within + FINISH_WITHIN;
         self.wait(
-            "clients end their operations",
+            "clients should have done all they had to",
             until,
             Cluster::clients_are_done,
         )?;
@@ -112,9 +112,17 @@ impl Run<'_> {
         self.begin(Phase::Scan);
         self.cluster.scan();
         let until = self.now() + SETTLE_WITHIN;
-        self.wait("everything is read back", until, Cluster::clients_are_done)?;
+        self.wait(
+            "everything should have been read back",
+            until,
+            Cluster::clients_are_done,
+        )?;
         let until = self.now() + SETTLE_WITHIN;
-        self.wait("members come to the same state", until, have_equal_states)?;
+        self.wait(
+            "members should have come to the same state",
+            until,
+            Cluster::states_are_equal,
+        )?;
         // Watches have the same time to tell the last changes.
         let until = self.now() + WATCHES_TELL_WITHIN;
         while self.now() < until {
@@ -154,12 +162,12 @@ impl Run<'_> {
         &mut self,
         what: &str,
         until: Duration,
-        holds: impl Fn(&Cluster) -> bool,
+        holds: impl Fn(&Cluster) -> Result<(), String>,
     ) -> Result<(), Over> {
-        while !holds(&self.cluster) {
+        while let Err(missing) = holds(&self.cluster) {
             if self.now() >= until {
-                self.record
-                    .violate("liveness", format!("not within bounds: {what}"));
+                let witness = format!("by {until:?} {what}: {missing}");
+                self.record.violate("liveness", witness);
                 return Err(Over);
             }
             self.step(until)?;
@@ -185,20 +193,4 @@ impl Run<'_> {
             marks: inner.marks.clone(),
         }
     }
-}
-
-/// Whether all members that should serve do, and have the same state at the same place in the log.
-fn have_equal_states(cluster: &Cluster) -> bool {
-    let mut first = None;
-    for (_, node) in cluster.sound_nodes() {
-        let Some(node) = node else {
-            return false;
-        };
-        let (index, root) = node.applied();
-        let state = (index, root.hash());
-        if *first.get_or_insert(state) != state {
-            return false;
-        }
-    }
-    true
 }

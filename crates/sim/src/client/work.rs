@@ -40,6 +40,11 @@ impl Progress {
         self.hurries.store(true, Ordering::Relaxed);
     }
 
+    /// How many operations were begun.
+    pub(crate) fn begun(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// Whether all operations have ended.
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Relaxed)
