@@ -1,9 +1,18 @@
 //! Runs scenarios of seeds and prints what came of them, and how fast.
 //!
-//!     cargo run --release -p synod-sim --example swarm -- MEMBERS FIRST COUNT
+//!     cargo run --release -p synod-sim --example swarm -- MEMBERS FIRST COUNT [trace]
+//!
+//! With `trace`, also what happens in them, but for the world's own events.
 
 use std::time::{Duration, Instant};
-use synod_sim::{Scenario, run};
+use synod_sim::{Scenario, Sight, run, run_observed};
+
+#[expect(clippy::print_stdout, reason = "shows a run to a person")]
+fn show(at: Duration, sight: &Sight) {
+    if !matches!(sight, Sight::World { .. }) {
+        println!("{at:?} {sight:?}");
+    }
+}
 
 #[expect(
     clippy::disallowed_methods,
@@ -11,8 +20,10 @@ use synod_sim::{Scenario, run};
     reason = "measures real time and prints it"
 )]
 fn main() {
-    let numbers: Vec<u64> = std::env::args()
-        .skip(1)
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let trace = words.pop_if(|word| word == "trace").is_some();
+    let numbers: Vec<u64> = words
+        .iter()
         .map(|text| text.parse().expect("a number"))
         .collect();
     let [members, first, count] = numbers[..] else {
@@ -24,7 +35,12 @@ fn main() {
     for seed in first..first + count {
         let scenario = Scenario::from_seed(seed, members);
         let one = Instant::now();
-        let report = run(&scenario);
+        let report = if trace {
+            println!("{scenario:#?}");
+            run_observed(&scenario, Some(Box::new(show)))
+        } else {
+            run(&scenario)
+        };
         operations += report.operations.total();
         virtual_time += report.virtual_time;
         println!(

@@ -182,14 +182,13 @@ pub(crate) fn refusal(refusal: reply::Refusal) -> Ended {
 pub(crate) fn failure(failure: Failure) -> Ended {
     match failure {
         Failure::Refused(why) => refusal(why),
-        Failure::Invalid(_) | Failure::TooLarge | Failure::TtlTooLarge => {
+        // Asking again at once does not make room.
+        Failure::Invalid(_) | Failure::TooLarge | Failure::TtlTooLarge | Failure::NoSpace => {
             Ended::Refused(Refusal::NotDone)
         }
-        Failure::TooManyRequests
-        | Failure::NoSpace
-        | Failure::NoLeader
-        | Failure::TimedOut
-        | Failure::Stopped => Ended::NotDone,
+        Failure::TooManyRequests | Failure::NoLeader | Failure::TimedOut | Failure::Stopped => {
+            Ended::NotDone
+        }
         Failure::Unknown => Ended::Unknown,
     }
 }
