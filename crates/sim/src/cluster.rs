@@ -325,6 +325,20 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether no sound member knows of a lease any more.
+    pub(crate) fn leases_have_ended(&self) -> Result<(), String> {
+        for (number, node) in self.sound_nodes() {
+            let Some(node) = node else {
+                return Err(format!("member {number} does not serve"));
+            };
+            let leases = node.root().lease_count();
+            if leases > 0 {
+                return Err(format!("member {number} still has {leases}"));
+            }
+        }
+        Ok(())
+    }
+
     fn sound_nodes(&self) -> Vec<(u32, Option<Node>)> {
         let sound = self
             .members
