@@ -14,6 +14,7 @@ use crate::verdict::{Verdict, Violation};
 use crate::watches::WatchJudge;
 use crate::{ClientId, WatchEvent};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is promised beyond what every etcd promises, and how much to spend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub struct Checker {
     at: TimeNs,
     counts: Counts,
     violation: Option<Violation>,
-    open: BTreeMap<OpId, Operation>,
+    open: BTreeMap<OpId, Arc<Operation>>,
     members: MemberJudge,
     ledger: LedgerJudge,
     liveness: LivenessJudge,
@@ -181,12 +182,13 @@ impl Checker {
 
     fn invoked(&mut self, op: OpId, client: ClientId, operation: &Operation) {
         self.counts.invoked += 1;
-        self.open.insert(op, operation.clone());
-        self.ledger.invoked(op, operation);
-        self.liveness.invoked(operation);
-        self.leases.invoked(op, client, operation);
-        self.store.invoked(op, client, operation);
-        self.linear.invoked(op, operation);
+        let operation = Arc::new(operation.clone());
+        self.liveness.invoked(&operation);
+        self.ledger.invoked(op, &operation);
+        self.leases.invoked(op, client, &operation);
+        self.store.invoked(op, client, &operation);
+        self.linear.invoked(op, &operation);
+        self.open.insert(op, operation);
     }
 
     /// The judges that say most about what is wrong come first.

@@ -23,6 +23,7 @@ use crate::history::{
 use crate::store::Fact;
 use crate::verdict::{Property, Violation};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is declared of clocks, and how late a lease may end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,7 @@ struct Lease {
 #[derive(Clone, Debug)]
 struct Open {
     client: ClientId,
-    operation: Operation,
+    operation: Arc<Operation>,
     invoked: TimeNs,
 }
 
@@ -110,9 +111,9 @@ impl LeaseJudge {
         }
     }
 
-    pub(crate) fn invoked(&mut self, op: OpId, client: ClientId, operation: &Operation) {
+    pub(crate) fn invoked(&mut self, op: OpId, client: ClientId, operation: &Arc<Operation>) {
         let now = self.now;
-        match operation {
+        match &**operation {
             Operation::LeaseGrant { id, ttl_ms } => {
                 let lease = self.leases.entry(*id).or_default();
                 lease.grants.insert(op, None);
@@ -136,7 +137,7 @@ impl LeaseJudge {
         }
         let open = Open {
             client,
-            operation: operation.clone(),
+            operation: Arc::clone(operation),
             invoked: now,
         };
         self.open.insert(op, open);
@@ -146,7 +147,7 @@ impl LeaseJudge {
         let Some(open) = self.open.remove(&op) else {
             return Ok(());
         };
-        if let Operation::LeaseGrant { id, .. } | Operation::LeaseKeepAlive { id } = open.operation
+        if let Operation::LeaseGrant { id, .. } | Operation::LeaseKeepAlive { id } = *open.operation
         {
             let lease = self
                 .leases
@@ -163,7 +164,7 @@ impl LeaseJudge {
     }
 
     fn answered(&mut self, op: OpId, open: &Open, response: &Response) -> Result<(), Violation> {
-        match (&open.operation, &response.body) {
+        match (&*open.operation, &response.body) {
             (Operation::LeaseGrant { id, .. }, Body::LeaseGrant { ttl_ms, .. }) => {
                 self.granted(op, open, *id, *ttl_ms)
             }
@@ -319,7 +320,7 @@ impl LeaseJudge {
     }
 
     fn refused(&mut self, op: OpId, open: &Open, refusal: Refusal) -> Result<(), Violation> {
-        if let Operation::LeaseGrant { id, .. } | Operation::LeaseRevoke { id } = open.operation {
+        if let Operation::LeaseGrant { id, .. } | Operation::LeaseRevoke { id } = *open.operation {
             let lease = self
                 .leases
                 .get_mut(&id)
@@ -338,7 +339,7 @@ impl LeaseJudge {
             Refusal::Compacted | Refusal::FutureRevision | Refusal::NotDone => Ok(()),
             Refusal::LeaseExists => {
                 let is_granted = matches!(
-                    open.operation,
+                    *open.operation,
                     Operation::LeaseGrant { id, .. } if !self.leases[&id].grants.is_empty()
                 );
                 if is_granted {

@@ -16,12 +16,13 @@ use crate::text::word;
 use crate::verdict::{Property, Violation};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Judges what became of acknowledged writes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LedgerJudge {
     now: TimeNs,
-    open: BTreeMap<OpId, (TimeNs, Operation)>,
+    open: BTreeMap<OpId, (TimeNs, Arc<Operation>)>,
     keys: BTreeMap<Bytes, Entry>,
     /// Ranges that somebody may have deleted.
     deleted: Vec<(Bytes, Bytes)>,
@@ -55,8 +56,8 @@ impl LedgerJudge {
         self.now = at;
     }
 
-    pub(crate) fn invoked(&mut self, op: OpId, operation: &Operation) {
-        match operation {
+    pub(crate) fn invoked(&mut self, op: OpId, operation: &Arc<Operation>) {
+        match &**operation {
             Operation::Put(put) => self.may_put(put),
             Operation::DeleteRange(delete) => self.may_delete(delete),
             Operation::Txn(txn) => {
@@ -79,7 +80,7 @@ impl LedgerJudge {
             | Operation::LeaseKeepAlive { .. }
             | Operation::LeaseTimeToLive { .. } => return,
         }
-        self.open.insert(op, (self.now, operation.clone()));
+        self.open.insert(op, (self.now, Arc::clone(operation)));
     }
 
     fn may_put(&mut self, put: &Put) {
@@ -95,6 +96,10 @@ impl LedgerJudge {
     }
 
     fn may_delete(&mut self, delete: &DeleteRange) {
+        if delete.end.is_empty() {
+            self.keys.entry(delete.key.clone()).or_default().is_mortal = true;
+            return;
+        }
         let range = (delete.key.clone(), delete.end.clone());
         if self.deleted.contains(&range) {
             return;
@@ -149,7 +154,7 @@ impl LedgerJudge {
         };
         match outcome {
             Outcome::Unknown => {}
-            Outcome::Refused(_) => match &operation {
+            Outcome::Refused(_) => match &*operation {
                 Operation::Put(put) => self.was_refused(op, put),
                 Operation::Txn(txn) => {
                     for part in txn.then.iter().chain(&txn.otherwise) {
@@ -166,7 +171,7 @@ impl LedgerJudge {
                 | Operation::LeaseKeepAlive { .. }
                 | Operation::LeaseTimeToLive { .. } => {}
             },
-            Outcome::Done(response) => match (&operation, &response.body) {
+            Outcome::Done(response) => match (&*operation, &response.body) {
                 (Operation::Put(put), _) => self.has_put(op, put, response.revision),
                 (Operation::Txn(txn), Body::Txn { succeeded, .. }) => {
                     let (taken, left) = if *succeeded {

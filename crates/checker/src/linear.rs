@@ -26,7 +26,8 @@ use crate::verdict::{Property, Verdict, Violation};
 use bytes::Bytes;
 use calls::{Call, Steps, Values};
 use jit::{Frontier, Overflow};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// How much the judge of single keys may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(crate) struct LinearJudge {
     /// Counts events: orders invocations and returns.
     clock: u64,
     keys: BTreeMap<Bytes, Key>,
-    open: BTreeMap<OpId, (Operation, Vec<Bytes>)>,
+    open: BTreeMap<OpId, (Arc<Operation>, Vec<Bytes>)>,
     /// Ranges that were deleted: keys in them are left out.
     deleted: Vec<(Bytes, Bytes)>,
 }
@@ -74,7 +75,7 @@ struct Register {
     /// Where the open ones among them are.
     open: BTreeMap<OpId, usize>,
     /// Invocations and returns that the frontier has not dealt with: it waits for outcomes.
-    queue: std::collections::VecDeque<Step>,
+    queue: VecDeque<Step>,
     frontier: Result<Frontier, Overflow>,
 }
 
@@ -100,7 +101,7 @@ impl LinearJudge {
         self.now = at;
     }
 
-    pub(crate) fn invoked(&mut self, op: OpId, operation: &Operation) {
+    pub(crate) fn invoked(&mut self, op: OpId, operation: &Arc<Operation>) {
         let touched = self.touched(operation);
         if touched.is_empty() {
             return;
@@ -117,7 +118,7 @@ impl LinearJudge {
                 register.calls.push(Call::begun(op, clock));
             }
         }
-        self.open.insert(op, (operation.clone(), touched));
+        self.open.insert(op, (Arc::clone(operation), touched));
     }
 
     /// The keys on which an operation counts; what makes a key no register leaves it out.
@@ -193,7 +194,7 @@ impl LinearJudge {
                     values: Values::default(),
                     calls: Vec::new(),
                     open: BTreeMap::new(),
-                    queue: std::collections::VecDeque::new(),
+                    queue: VecDeque::new(),
                     frontier: Ok(Frontier::default()),
                 }))
             };
