@@ -17,7 +17,6 @@ pub(crate) struct MemberJudge {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Member {
-    incarnation: u64,
     applied: u64,
     reign: u64,
 }
@@ -39,18 +38,10 @@ impl MemberJudge {
         let member = self.members.entry(id).or_default();
         let before = *member;
         match event {
-            MemberEvent::Started { incarnation } => {
-                // What it has applied is in memory only; what it promised is not.
-                *member = Member {
-                    incarnation,
-                    applied: 0,
-                    reign: before.reign,
-                };
-                if incarnation <= before.incarnation {
-                    let was = before.incarnation;
-                    let witness = format!("starts as incarnation {incarnation} after {was}");
-                    return Err(self.violation(id, &witness));
-                }
+            MemberEvent::Started { incarnation: _ } => {
+                // What it has applied was in memory only; what it promised was not. Its start
+                // count begins anew with a new disk, so it says nothing here.
+                member.applied = 0;
             }
             MemberEvent::Stopped => {}
             MemberEvent::Applied { index } => {

@@ -82,7 +82,7 @@ pub(crate) struct StoreJudge {
     compactions: BTreeMap<OpId, Revision>,
     /// The highest revision that was certainly compacted to.
     compacted: Revision,
-    sessions: BTreeMap<MemberId, BTreeMap<ClientId, Vec<(TimeNs, Revision)>>>,
+    sessions: BTreeMap<MemberId, Sessions>,
     /// What the replay has shown since it was last asked.
     facts: Vec<Fact>,
     /// The hole whose explanations have been counted in vain: until something new is learnt.
@@ -123,6 +123,8 @@ struct Open {
 enum Fate {
     Made(Revision),
     NoEffect(Revision),
+    /// A revoke: it made this revision, or found nothing to delete right after it.
+    Answered(Revision),
     Refused(Refusal),
 }
 
@@ -148,6 +150,15 @@ impl fmt::Display for Candidate {
             Self::Expiry(lease) => write!(f, "the end of lease {lease}"),
         }
     }
+}
+
+/// What one incarnation of a member has shown.
+#[derive(Clone, Debug, Default)]
+struct Sessions {
+    /// What was invoked before may have been answered by the incarnation before.
+    since: TimeNs,
+    /// To each client, the highest revision and when it was shown: both grow.
+    shown: BTreeMap<ClientId, Vec<(TimeNs, Revision)>>,
 }
 
 /// Who showed something.
@@ -276,7 +287,11 @@ impl StoreJudge {
 
     /// The member lost what it had in memory: what it shows may be older than before.
     pub(crate) fn member_started(&mut self, member: MemberId) {
-        self.sessions.remove(&member);
+        let session = Sessions {
+            since: self.now,
+            shown: BTreeMap::new(),
+        };
+        self.sessions.insert(member, session);
     }
 
     pub(crate) fn invoked(&mut self, op: OpId, client: ClientId, operation: &Arc<Operation>) {

@@ -127,8 +127,12 @@ impl StoreJudge {
         revision: Revision,
         body: &Body,
     ) -> Result<(), Violation> {
-        if open.made.is_some() || self.could_have_made(op, revision) {
+        if open.made.is_some() {
             return self.claimed(op, open, revision, body);
+        }
+        if self.could_have_made(op, revision) {
+            self.fates.insert(op, Fate::Answered(revision));
+            return Ok(());
         }
         if revision <= self.replay.revision() {
             return self.look_at(op, &open.operation, revision, body);
@@ -192,15 +196,18 @@ impl StoreJudge {
         if !self.settings.sessions {
             return Ok(());
         }
-        let clients = self.sessions.entry(response.member).or_default();
-        let session = clients.entry(open.client).or_default();
-        let before = session.partition_point(|(at, _)| *at < open.invoked);
-        let floor = before.checked_sub(1).map_or(0, |last| session[last].1);
-        if session
+        let sessions = self.sessions.entry(response.member).or_default();
+        if open.invoked < sessions.since {
+            return Ok(());
+        }
+        let shown = sessions.shown.entry(open.client).or_default();
+        let before = shown.partition_point(|(at, _)| *at < open.invoked);
+        let floor = before.checked_sub(1).map_or(0, |last| shown[last].1);
+        if shown
             .last()
             .is_none_or(|(_, last)| *last < response.revision)
         {
-            session.push((self.now, response.revision));
+            shown.push((self.now, response.revision));
         }
         if range.serializable && response.revision < floor {
             let witness = format!(

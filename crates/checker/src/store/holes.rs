@@ -88,10 +88,10 @@ impl StoreJudge {
                 Property::ErrorHonesty,
                 format!("#{}, which was to write it, was refused as {refusal}", op.0),
             ),
-            (Some(Fate::Made(revision) | Fate::NoEffect(revision)), _) => wrongly(
+            (Some(Fate::Made(at) | Fate::NoEffect(at) | Fate::Answered(at)), _) => wrongly(
                 Property::ExactlyOnce,
                 format!(
-                    "#{}, which was to write it, was answered at revision {revision}",
+                    "#{}, which was to write it, was answered at revision {at}",
                     op.0
                 ),
             ),
@@ -251,8 +251,8 @@ impl StoreJudge {
         self.deleters.remove(&op);
         let open = self.open.remove(&op).expect("it waits for this revision");
         if self.could_have_made(op, revision) {
-            let maker = self.makers.last_mut().expect("a revision was just made");
-            *maker = Maker::Op(op);
+            // Another may claim the revision yet: then this one found nothing left to delete.
+            self.fates.insert(op, Fate::Answered(revision));
             return Ok(());
         }
         self.compare_look(op, &open.operation, revision, &Body::LeaseRevoke)

@@ -1,6 +1,6 @@
 //! The end of a history: what is still open is tried in every way, within a budget.
 
-use super::{Candidate, Maker, StoreJudge};
+use super::{Candidate, Fate, Maker, StoreJudge};
 use crate::history::Revision;
 use crate::verdict::{Property, Verdict, Violation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +107,12 @@ impl StoreJudge {
                 Candidate::Expiry(_) => return true,
                 Candidate::Op(op) => op,
             };
-            let is_free = self.open.get(op).is_some_and(|open| open.made.is_none());
+            let answered = match self.fates.get(op) {
+                Some(Fate::Answered(revision)) => Some(*revision),
+                Some(Fate::Made(_) | Fate::NoEffect(_) | Fate::Refused(_)) | None => None,
+            };
+            let is_free = answered == Revision::try_from(number + 2).ok()
+                || self.open.get(op).is_some_and(|open| open.made.is_none());
             if !is_free || !asked.insert(op.0) {
                 continue;
             }
