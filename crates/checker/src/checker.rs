@@ -46,7 +46,7 @@ pub struct Counts {
 
 /// Judges a history while it happens.
 ///
-/// Each event costs about a microsecond; memory grows with the history. The first violation is
+/// Each event costs a few microseconds; memory grows with the history. The first violation is
 /// final.
 #[derive(Clone, Debug)]
 pub struct Checker {
