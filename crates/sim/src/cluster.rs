@@ -262,24 +262,28 @@ impl Cluster {
         }
     }
 
-    /// Whether every client has done all its operations, but for those that stay down for good;
-    /// otherwise which have not.
+    /// Clients that have not done all their operations, but for those that stay down for good.
+    fn late(&self) -> impl Iterator<Item = &client::Setup> {
+        let up = self.clients.iter().filter(|client| client.holds.down == 0);
+        let up = up.map(|client| &client.setup);
+        up.filter(|client| !client.progress.is_done())
+    }
+
+    /// Whether some client has not done all its operations.
+    pub(crate) fn clients_are_busy(&self) -> bool {
+        self.late().next().is_some()
+    }
+
+    /// Whether every client has done all its operations; otherwise which have not.
     pub(crate) fn clients_are_done(&self) -> Result<(), String> {
-        let late = self.clients.iter().filter(|client| {
-            let is_done = client.setup.progress.is_done();
-            !is_done && client.holds.down == 0
-        });
-        let late: Vec<String> = late
-            .map(|client| {
-                let (number, at) = (client.setup.number, client.setup.progress.begun());
-                format!("client {number} has begun {at} operations")
-            })
-            .collect();
-        if late.is_empty() {
-            Ok(())
-        } else {
-            Err(late.join(", "))
+        if !self.clients_are_busy() {
+            return Ok(());
         }
+        let late = self.late().map(|client| {
+            let (number, begun) = (client.number, client.progress.begun());
+            format!("client {number} has begun {begun} operations")
+        });
+        Err(late.collect::<Vec<_>>().join(", "))
     }
 
     /// Starts one more client, which reads everything through each member in turn.

@@ -12,10 +12,14 @@ use std::time::Duration;
 use synod_checker::Mark;
 use synod_env::sim::{Fingerprint, Options, Sim};
 
-/// How often a run looks after its machines.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a run looks after its machines while clients ask: often enough to have followed the
+/// log before it is compacted.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Events within [`LOOK_EVERY`] after which a run is given up: something spins.
+/// How often it does when little happens.
+const LOOK_SELDOM_EVERY: Duration = Duration::from_millis(50);
+
+/// Events between two looks after which a run is given up: something spins.
 const EVENTS_MAX: u64 = 500_000;
 
 /// How long it may take, once requests succeed, until every client has done what it has left.
@@ -114,7 +118,7 @@ pub fn idle(members: u32, time: Duration) {
         cluster.tend(now);
         let serves = cluster.states_are_equal().is_ok() && cluster.leader().is_some();
         began = began.or_else(|| serves.then_some(now));
-        let stuck = cluster.sim().run_for(LOOK_EVERY);
+        let stuck = cluster.sim().run_for(LOOK_SELDOM_EVERY);
         stuck.expect("an idle cluster does next to nothing");
         assert!(began.is_some() || now < SETTLE_WITHIN, "nobody leads");
     }
@@ -194,7 +198,12 @@ impl Run<'_> {
         self.faults.advance(now, &mut self.cluster, &self.record);
         self.cluster.tend(now);
         let next = self.faults.next().unwrap_or(Duration::MAX);
-        let next = next.min(now + LOOK_EVERY).min(until);
+        let look_every = if self.cluster.clients_are_busy() {
+            LOOK_EVERY
+        } else {
+            LOOK_SELDOM_EVERY
+        };
+        let next = next.min(now + look_every).min(until);
         if let Err(stuck) = self.cluster.sim().run_until(next) {
             self.record.violate("no-livelock", stuck.to_string());
         }

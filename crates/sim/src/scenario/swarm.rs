@@ -40,13 +40,13 @@ impl Scenario {
 
 fn workload(prng: &mut Prng) -> Workload {
     let seed = prng.next_u64();
-    let clients = 3 + prng.below(8);
+    let clients = 4 + prng.below(21);
     // Of kinds too, each seed leaves some out.
     let kinds: Vec<_> = ClientKind::ALL
         .into_iter()
         .filter(|_| prng.chance(1, 2))
         .collect();
-    let operations = OPERATIONS_MIN.div_ceil(clients) + prng.below(100);
+    let operations = OPERATIONS_MIN.div_ceil(clients) + prng.below(40);
     let plan = |_| {
         let kind = match pick(prng, &kinds) {
             Some(kind) => *kind,
@@ -56,7 +56,7 @@ fn workload(prng: &mut Prng) -> Workload {
         let pace_us = if prng.chance(1, 3) {
             0
         } else {
-            prng.below(20_000)
+            prng.below(40_000)
         };
         ClientPlan {
             kind,
