@@ -33,6 +33,7 @@ pub mod watch;
 
 pub use failure::Failure;
 pub use lease_requests::{LEASE_TTL_S_MAX, TimeToLive};
+pub use messages::describe;
 pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;
 pub use snapshots::RestoreError;

@@ -82,6 +82,28 @@ pub(crate) struct Times {
     pub(crate) at: Index,
 }
 
+/// What a message between members says, for people who look at a run from outside; `None` if it
+/// says nothing that is known here.
+#[must_use]
+pub fn describe(message: &Bytes) -> Option<String> {
+    let mut rest = message.clone();
+    let kind = kind(&mut rest).ok()?;
+    Some(match kind {
+        REFUSED => format!("refused: {:?}", Refused::decode(&mut rest).ok()?),
+        PROPOSED => format!("proposed as {}", number(&mut rest).ok()?),
+        UNKNOWN => "unknown".to_owned(),
+        BARRIER => format!("barrier at {}", number(&mut rest).ok()?),
+        LIVES => "the lease lives".to_owned(),
+        ENDED => "the lease has ended".to_owned(),
+        _ => match Ask::decode(message.clone()).ok()? {
+            Ask::Forward { batch, .. } => format!("forward {} bytes", batch.len()),
+            Ask::Barrier => "ask for a barrier".to_owned(),
+            Ask::KeepAlive { lease, .. } => format!("keep lease {lease} alive"),
+            Ask::TimeToLive { lease, .. } => format!("ask about lease {lease}"),
+        },
+    })
+}
+
 fn begin(kind: u8) -> Vec<u8> {
     vec![FORMAT, kind]
 }

@@ -26,3 +26,4 @@ mod wire;
 
 pub use config::Config;
 pub use engine::{StartError, start};
+pub use wire::{Topic, describe, describe_appended};

@@ -73,6 +73,68 @@ pub(crate) enum Request {
     },
 }
 
+/// What a message between engines is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Entries, and signs of life.
+    Replication,
+    /// Votes.
+    Election,
+    /// The transfer of a snapshot.
+    Snapshot,
+}
+
+/// What a question between engines says, for people who look at a run from outside; `None` if it
+/// is none.
+#[must_use]
+pub fn describe(question: &Bytes) -> Option<(Topic, String)> {
+    let describe_append = |request: &AppendEntriesRequest<Types>| {
+        let committed = request.leader_commit.as_ref();
+        let committed = committed.map_or(0, |id| id.index);
+        match (request.entries.first(), request.entries.last()) {
+            (Some(first), Some(last)) => format!(
+                "append {} to {}, committed {committed}",
+                first.log_id.index, last.log_id.index
+            ),
+            (None, _) | (_, None) => format!("append nothing, committed {committed}"),
+        }
+    };
+    Some(match Request::decode(question).ok()? {
+        Request::Append(_, request) => (Topic::Replication, describe_append(&request)),
+        Request::Heartbeat(request) => {
+            let committed = request.leader_commit.as_ref().map_or(0, |id| id.index);
+            (
+                Topic::Replication,
+                format!("heartbeat, committed {committed}"),
+            )
+        }
+        Request::Vote(request) => (Topic::Election, format!("vote for me: {}", request.vote)),
+        Request::PreVote(request) => {
+            let words = format!("would you vote for me: {}", request.vote);
+            (Topic::Election, words)
+        }
+        Request::SnapshotBegin { .. } => (Topic::Snapshot, "snapshot begins".to_owned()),
+        Request::SnapshotPart { number, part, .. } => {
+            let words = format!("snapshot part {number}, {} bytes", part.len());
+            (Topic::Snapshot, words)
+        }
+        Request::SnapshotEnd { .. } => (Topic::Snapshot, "snapshot ends".to_owned()),
+    })
+}
+
+/// What the answer to a replication says; `None` if it is none.
+#[must_use]
+pub fn describe_appended(answer: &Bytes) -> Option<String> {
+    Some(match Appended::decode(answer).ok()? {
+        Appended::Done => "appended".to_owned(),
+        Appended::Part(_) => "appended in part".to_owned(),
+        Appended::Conflict => "conflict: the entry before is missing".to_owned(),
+        Appended::HigherVote(vote) => format!("no: voted {vote}"),
+        Appended::NoRoom => "no room".to_owned(),
+        Appended::Missing => "an earlier request is missing".to_owned(),
+    })
+}
+
 /// What a member answers to [`Request::Append`] and [`Request::Heartbeat`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {

@@ -3,7 +3,7 @@
 use crate::audit::Audit;
 use crate::client::{self, Client};
 use crate::life::{self, Birth, Stage};
-use crate::observer::{Machine, Sight};
+use crate::observer::{Machine, Said, Sight};
 use crate::record::Record;
 use crate::scenario::{Scenario, limits};
 use crate::wire::{CLIENT_PORT, Parcels};
@@ -27,6 +27,7 @@ pub(crate) struct Cluster {
     clients: Vec<Customer>,
     audit: Audit,
     record: Record,
+    parcels: Parcels,
 }
 
 /// What keeps a machine from running, each counted; and when it is started if nothing does.
@@ -124,8 +125,23 @@ impl Cluster {
             clients,
             audit: Audit::default(),
             sim,
+            parcels,
             record: record.clone(),
         }
+    }
+
+    /// Tells the observer what messages say.
+    pub(crate) fn listen(&self) {
+        let (record, parcels) = (self.record.clone(), self.parcels.clone());
+        self.sim.listen(move |number, message| {
+            let said = match parcels.fetch(message) {
+                Some(parcel) => Said::Client(parcel.to_string()),
+                None => Said::Members(message.clone()),
+            };
+            // The world is in the middle of an event and must not be asked for the time, which is
+            // that of the event that follows.
+            record.tell_at(Duration::ZERO, &Sight::Said { number, said });
+        });
     }
 
     pub(crate) fn sim(&self) -> &Sim {

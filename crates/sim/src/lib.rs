@@ -6,6 +6,8 @@
 mod audit;
 mod client;
 mod cluster;
+#[cfg(test)]
+mod corpus;
 pub mod coverage;
 mod faults;
 pub mod file;

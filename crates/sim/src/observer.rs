@@ -1,5 +1,6 @@
 //! What happens in a run, told while it happens: for pictures and for people.
 
+use bytes::Bytes;
 use std::time::Duration;
 use synod_env::sim::What;
 
@@ -23,6 +24,15 @@ pub enum Phase {
     Scan,
 }
 
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Something between a client and a member, in words.
+    Client(String),
+    /// A frame between members, for [`synod_protocols::glance`].
+    Members(Bytes),
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
@@ -32,6 +42,13 @@ pub enum Sight {
         machine: Option<Machine>,
         /// What.
         what: What,
+    },
+    /// What a message of the world says, before it is sent.
+    Said {
+        /// The message's number in the world.
+        number: u64,
+        /// What it says.
+        said: Said,
     },
     /// A part of the run began.
     Phase(Phase),
@@ -73,6 +90,15 @@ pub enum Sight {
         role: &'static str,
         /// In which epoch of the engine.
         epoch: u64,
+    },
+    /// A member has applied its log up to an index.
+    Applied {
+        /// Which member.
+        member: u32,
+        /// The index.
+        index: u64,
+        /// The hash of its state there.
+        hash: u128,
     },
     /// A member stopped by itself.
     Stopped {

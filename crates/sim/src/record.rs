@@ -184,7 +184,7 @@ impl Record {
         self.tell(|| Sight::Invoked {
             client: client.0,
             operation: op.0,
-            request: format!("{operation:?}"),
+            request: operation.to_string(),
         });
         self.add(What::Invoked {
             op,
@@ -217,7 +217,7 @@ impl Record {
         self.tell(|| Sight::Returned {
             client: client.0,
             operation: op.0,
-            outcome: format!("{outcome:?}"),
+            outcome: outcome.to_string(),
         });
         self.add(What::Returned { op, outcome });
     }
@@ -263,6 +263,13 @@ impl Record {
     }
 
     pub(crate) fn member(&self, member: MemberId, event: MemberEvent) {
+        if let MemberEvent::Hashed { index, hash } = event {
+            self.tell(|| Sight::Applied {
+                member: u32::try_from(member.0).expect("members are few"),
+                index,
+                hash: hash.0,
+            });
+        }
         self.add(What::Member { member, event });
     }
 

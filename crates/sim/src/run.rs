@@ -58,9 +58,14 @@ pub fn run_observed(scenario: &Scenario, observer: Option<Box<dyn Observer>>) ->
             told.tell_at(event.at, &sight);
         });
     }
+    let faults = Faults::new(scenario, sim.nemesis());
+    let cluster = Cluster::new(sim, scenario, &record);
+    if record.is_observed() {
+        cluster.listen();
+    }
     let mut run = Run {
-        faults: Faults::new(scenario, sim.nemesis()),
-        cluster: Cluster::new(sim, scenario, &record),
+        faults,
+        cluster,
         scenario,
         record,
     };

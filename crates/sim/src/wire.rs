@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_checker::{Operation, Refusal, Response, WatchRequest};
 use synod_node::WatchMessage;
@@ -105,6 +106,43 @@ pub(crate) enum Ended {
 pub(crate) enum Parcel {
     Request(Request),
     Answer(Answer),
+}
+
+/// In a few words, for people who look at a run.
+impl fmt::Display for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(request) => match request {
+                Request::Do {
+                    ask: Ask::Operation(operation),
+                    ..
+                } => operation.fmt(f),
+                Request::Do {
+                    ask: Ask::Snapshot, ..
+                } => f.write_str("write a snapshot"),
+                Request::Watch { stream, .. } => write!(f, "watch, stream {stream}"),
+                Request::Taken { stream, next } => write!(f, "stream {stream}: taken up to {next}"),
+                Request::Progress { stream } => write!(f, "stream {stream}: how far?"),
+                Request::Close { stream } => write!(f, "stream {stream}: close"),
+            },
+            Self::Answer(answer) => match answer {
+                Answer::Done { ended, .. } => match ended {
+                    Ended::Answered(response) => {
+                        let Response { revision, body, .. } = response;
+                        write!(f, "done rev={revision} {body}")
+                    }
+                    Ended::Refused(refusal) => write!(f, "refused: {refusal}"),
+                    Ended::NotDone => f.write_str("not done here"),
+                    Ended::Unknown => f.write_str("unknown"),
+                },
+                Answer::Watch {
+                    stream, message, ..
+                } => write!(f, "stream {stream}: {message:?}"),
+                Answer::NoStream { stream } => write!(f, "there is no stream {stream} here"),
+                Answer::Reset => f.write_str("connection reset"),
+            },
+        }
+    }
 }
 
 /// Where messages lie while their tickets travel.

@@ -6,12 +6,15 @@
 //! a fault that never comes.
 
 mod fields;
+#[cfg(test)]
+mod manual;
 mod read;
 mod values;
 mod write;
 mod yaml;
 
 pub use read::read;
+pub(crate) use write::show_effect;
 pub use write::write;
 
 use std::fmt;

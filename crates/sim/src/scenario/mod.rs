@@ -42,6 +42,30 @@ pub struct Scenario {
     pub expect: Expect,
 }
 
+impl Scenario {
+    /// A cluster that nobody asks for anything and nothing happens to.
+    #[must_use]
+    pub fn idle(members: u32, run: Duration) -> Self {
+        Self {
+            name: "idle".to_owned(),
+            seed: 1,
+            members,
+            model: Model {
+                timing: Timing::PartiallySynchronous,
+                failure: FailureModel::CrashRecovery,
+            },
+            limits: BTreeMap::new(),
+            workload: Workload {
+                seed: 1,
+                clients: Vec::new(),
+            },
+            faults: Vec::new(),
+            run,
+            expect: Expect::default(),
+        }
+    }
+}
+
 /// The system model: what the world may do at all (Dwork, Lynch, Stockmeyer, JACM 1988;
 /// Cristian, CACM 1991).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

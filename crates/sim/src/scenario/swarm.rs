@@ -25,7 +25,7 @@ impl Scenario {
         let mut draw = Draw::new(prng, members);
         let faults = draw.faults();
         Self {
-            name: format!("seed {seed}, {members} members"),
+            name: format!("seed {seed}"),
             seed: schedule,
             members,
             model: draw.model,
