@@ -36,12 +36,16 @@ pub(crate) enum Exit {
     DiskFailed,
     /// The member stopped by itself.
     MemberStopped,
+    /// A simulated run broke a promise.
+    Violation,
+    /// Of a simulated run nobody can say whether it kept its promises.
+    Undecided,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
     #[cfg(test)]
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
@@ -56,6 +60,8 @@ impl Exit {
         Self::Foreign,
         Self::DiskFailed,
         Self::MemberStopped,
+        Self::Violation,
+        Self::Undecided,
     ];
 
     /// The number the system sees.
@@ -75,6 +81,8 @@ impl Exit {
             Self::Foreign => 15,
             Self::DiskFailed => 16,
             Self::MemberStopped => 17,
+            Self::Violation => 20,
+            Self::Undecided => 21,
         }
     }
 
@@ -131,6 +139,14 @@ impl Exit {
             Self::MemberStopped => (
                 "`serve`: the member stopped by itself.",
                 "The last ERROR line in the log says why; please report it.",
+            ),
+            Self::Violation => (
+                "`sim`: a run broke a promise.",
+                "Seed, scenario file and picture are named; `synod sim replay` runs it again.",
+            ),
+            Self::Undecided => (
+                "`sim`: the judges could not decide within their bounds whether a run kept its promises.",
+                "It does not count as passed. The text says which judge, and why.",
             ),
         }
     }

@@ -9,6 +9,7 @@ mod config;
 mod exit;
 mod outside;
 mod serve;
+mod sim;
 mod tour;
 
 use clap::Parser as _;
@@ -51,6 +52,7 @@ enum Command {
     Status(client::Status),
     Tour(tour::Tour),
     Bench(bench::Bench),
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +82,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Status(status) => wait(status.run()),
         Command::Tour(tour) => tour.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Sim(sim) => sim.run(),
     }
 }
 
