@@ -304,7 +304,8 @@ impl View<'_> {
     }
 
     fn delete(&mut self, delete: &DeleteRange) -> Body {
-        let pairs = self.pairs(Keys::new(&delete.key, &delete.end), self.revision());
+        let keys = Keys::new(&delete.key, &delete.end);
+        let (pairs, _) = self.pairs(keys, self.revision(), usize::MAX);
         for pair in &pairs {
             self.changes.push(Written {
                 key: pair.key.clone(),
@@ -323,15 +324,15 @@ impl View<'_> {
         } else {
             self.revision()
         };
-        let mut kvs = self.pairs(Keys::new(&range.key, &range.end), at);
-        let count = kvs.len();
+        let keys = Keys::new(&range.key, &range.end);
         let limit = usize::try_from(range.limit).unwrap_or(0);
+        let kvs_max = match limit {
+            _ if range.count_only => 0,
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let (mut kvs, count) = self.pairs(keys, at, kvs_max);
         let more = limit > 0 && count > limit && !range.count_only;
-        if range.count_only {
-            kvs.clear();
-        } else if more {
-            kvs.truncate(limit);
-        }
         if range.keys_only {
             for kv in &mut kvs {
                 kv.value = Bytes::new();
@@ -344,26 +345,48 @@ impl View<'_> {
         }
     }
 
-    /// The pairs of a range at a revision: the operation's own changes count only in its own.
-    fn pairs(&self, keys: Keys<'_>, at: Revision) -> Vec<KeyValue> {
+    /// The first pairs of a range at a revision, at most so many, and how many there are: the
+    /// operation's own changes count only in its own.
+    fn pairs(&self, keys: Keys<'_>, at: Revision, max: usize) -> (Vec<KeyValue>, usize) {
+        let is_past = at <= self.at || self.changes.is_empty();
+        if keys.end.is_empty() {
+            let found = if is_past {
+                self.replay.get(keys.key, at)
+            } else {
+                self.get(keys.key)
+            };
+            let pair = found.filter(|_| max > 0).map(|found| found.pair(keys.key));
+            return (pair.into_iter().collect(), usize::from(found.is_some()));
+        }
         let Some(bounds) = keys.bounds() else {
-            return Vec::new();
+            return (Vec::new(), 0);
         };
         let base = self.replay.keys.range::<Bytes, _>(bounds);
-        let live = base.filter_map(|(key, _)| Some(self.replay.get(key, at)?.pair(key)));
-        if at <= self.at || self.changes.is_empty() {
-            return live.collect();
+        let live = base.filter_map(|(key, _)| Some((key, self.replay.get(key, at)?)));
+        if is_past {
+            let (mut pairs, mut count) = (Vec::new(), 0);
+            for (key, version) in live {
+                count += 1;
+                if pairs.len() < max {
+                    pairs.push(version.pair(key));
+                }
+            }
+            return (pairs, count);
         }
-        let mut pairs: BTreeMap<Bytes, KeyValue> =
-            live.map(|pair| (pair.key.clone(), pair)).collect();
+        let mut pairs: BTreeMap<&Bytes, &Version> = live.collect();
         for Written { key, version } in &self.changes {
             if version.is_deleted() {
                 pairs.remove(key);
             } else if keys.contain(key) {
-                pairs.insert(key.clone(), version.pair(key));
+                pairs.insert(key, version);
             }
         }
-        pairs.into_values().collect()
+        let count = pairs.len();
+        let first = pairs.into_iter().take(max);
+        (
+            first.map(|(key, version)| version.pair(key)).collect(),
+            count,
+        )
     }
 
     fn txn(&mut self, txn: &Txn) -> Body {
