@@ -78,8 +78,17 @@ async fn live(env: Env, member: MemberId, members: BTreeSet<MemberId>, engines: 
         .insert(member, engine);
 }
 
-/// A cluster of so many members that has a leader.
-fn cluster(count: u64) -> (Sim, Env, Arc<dyn Engine>) {
+/// A cluster that has a leader.
+struct Cluster {
+    sim: Sim,
+    /// The leader's.
+    env: Env,
+    engine: Arc<dyn Engine>,
+    /// They run as long as somebody has them.
+    _engines: Engines,
+}
+
+fn cluster(count: u64) -> Cluster {
     let options = Options {
         run_max: Duration::from_secs(1_000_000),
         events_max: u64::MAX,
@@ -94,15 +103,19 @@ fn cluster(count: u64) -> (Sim, Env, Arc<dyn Engine>) {
         env.spawn("live", live);
     }
     loop {
-        sim.run_for(Duration::from_millis(100))
+        sim.run_for(Duration::from_secs(1))
             .expect("the world turns");
-        let engines = engines.lock().expect("nobody panics").clone();
-        let leader = engines
+        let all = engines.lock().expect("nobody panics").clone();
+        let leader = all
             .into_iter()
             .find(|(_, engine)| engine.status().borrow().role == Role::Leader);
         if let Some((member, engine)) = leader {
-            let env = sim.member(member);
-            return (sim, env, engine);
+            return Cluster {
+                env: sim.member(member),
+                sim,
+                engine,
+                _engines: engines,
+            };
         }
     }
 }
@@ -123,7 +136,8 @@ fn polls(sim: &Sim) -> Arc<Mutex<BTreeMap<&'static str, u64>>> {
 }
 
 fn idle(count: u64) {
-    let (sim, _, _engine) = cluster(count);
+    let cluster = cluster(count);
+    let sim = &cluster.sim;
     let (begun, events, virtually) = (Instant::now(), sim.events(), sim.now());
     while begun.elapsed() < Duration::from_secs(2) {
         sim.run_for(Duration::from_secs(20))
@@ -138,7 +152,7 @@ fn idle(count: u64) {
         events / virtually,
         events / real / 1e6,
     );
-    let polls = polls(&sim);
+    let polls = polls(sim);
     sim.run_for(Duration::from_secs(10))
         .expect("the world turns");
     println!(
@@ -148,10 +162,13 @@ fn idle(count: u64) {
 }
 
 fn load(count: u64, clients: usize) {
-    let (sim, env, engine) = cluster(count);
+    let cluster = cluster(count);
+    let Cluster {
+        sim, env, engine, ..
+    } = &cluster;
     let done = Arc::new(Mutex::new(0_u64));
     for _ in 0..clients {
-        let (engine, done) = (Arc::clone(&engine), Arc::clone(&done));
+        let (engine, done) = (Arc::clone(engine), Arc::clone(&done));
         env.spawn("client", async move {
             while engine.propose(Bytes::from_static(&[7; 128])).await.is_ok() {
                 *done.lock().expect("nobody panics") += 1;

@@ -4,10 +4,11 @@
 //! [`synod_log::Engine`]. Time, tasks and randomness come from [`synod_env`] only, so that the
 //! engine runs, bit for bit the same, in production and in the deterministic world.
 //!
-//! How a batch walks through here: [`engine`] queues it with openraft; openraft's core gives it
+//! How a batch walks through here: [`proposals`] queues it with openraft; openraft's core gives it
 //! a place in the log and hands it to [`storage`]; the log's own thread makes it durable and
-//! reports back; the core then lets its worker read it and give it to the machine in
-//! [`machine`], after which the one who proposed it is answered.
+//! reports back, while [`network`] brings it to the followers, where [`serving`] does the same
+//! and answers; the core then lets its worker read it and give it to the machine in [`machine`],
+//! after which the one who proposed it is answered.
 
 mod config;
 mod engine;
