@@ -5,7 +5,7 @@
 //! installed is a prefix of them. What was acknowledged is compared at the end.
 
 use super::batch;
-use crate::{Config, start};
+use crate::{Config, StartError, start};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,7 +18,7 @@ use synod_log::{
     SnapshotReceiver, Status,
 };
 use synod_protocols::{Hello, Peers, Service};
-use synod_storage::Log;
+use synod_storage::{Log, StorageError};
 
 /// What a member has on its disk beside its log, and what the test knows of its present life.
 #[derive(Default)]
@@ -28,6 +28,8 @@ struct Member {
     disks: Option<BTreeMap<MemberId, u128>>,
     /// The newest durable snapshot: its position and what it holds.
     snapshot: Option<(Bytes, Vec<Entry>)>,
+    /// The present life has ended by an error of its disk.
+    failed: bool,
     /// How many entries the present life has applied.
     applied: usize,
     engine: Option<Arc<dyn Engine>>,
@@ -246,6 +248,7 @@ async fn live(env: Env, id: MemberId, members: BTreeSet<MemberId>, book: Shared,
         let member = book.member(id);
         member.incarnation += 1;
         member.engine = None;
+        member.failed = false;
         let hello = Hello {
             cluster_id: 1,
             member: id,
@@ -271,7 +274,14 @@ async fn live(env: Env, id: MemberId, members: BTreeSet<MemberId>, book: Shared,
         (member.snapshot.clone().map(|held| held.0), applied)
     };
     let options = synod_storage::Options::new(&limits);
-    let (log, recovered) = Log::open(&env, options).await.expect("the log opens");
+    let (log, recovered) = match Log::open(&env, options).await {
+        Ok(opened) => opened,
+        Err(StorageError::Io { .. }) => {
+            book.lock().unwrap().member(id).failed = true;
+            return;
+        }
+        Err(error) => panic!("{id}: {error}"),
+    };
     let machine = Box::new(Recorder {
         env: env.clone(),
         id,
@@ -281,7 +291,14 @@ async fn live(env: Env, id: MemberId, members: BTreeSet<MemberId>, book: Shared,
     config.members = members;
     let port = peers.port(Service::Engine);
     let started = start(env.clone(), config, log, recovered, restored, machine, port).await;
-    let engine = started.unwrap_or_else(|error| panic!("{id} on {applied} entries: {error}"));
+    let engine = match started {
+        Ok(engine) => engine,
+        Err(StartError::Engine(why)) if why.contains("injected") => {
+            book.lock().unwrap().member(id).failed = true;
+            return;
+        }
+        Err(error) => panic!("{id} on {applied} entries: {error}"),
+    };
     let mut status = engine.status();
     book.lock().unwrap().member(id).engine = Some(engine);
     loop {
@@ -290,6 +307,10 @@ async fn live(env: Env, id: MemberId, members: BTreeSet<MemberId>, book: Shared,
             let mut book = book.lock().unwrap();
             let leader = *book.leaders.entry(now.epoch).or_insert(id);
             assert_eq!(leader, id, "two leaders in epoch {}", now.epoch);
+        }
+        if now.fatal.is_some() {
+            book.lock().unwrap().member(id).failed = true;
+            return;
         }
         if status.changed().await.is_err() {
             return;
@@ -529,10 +550,18 @@ impl Cluster {
 
     fn start_missing(&self) {
         for id in &self.ids {
+            if self.has_failed(*id) {
+                self.crash(*id);
+            }
             if !self.nemesis().is_up(*id) {
                 self.start(*id);
             }
         }
+    }
+
+    /// True if the member's disk has failed, which has ended its engine.
+    pub(super) fn has_failed(&self, id: MemberId) -> bool {
+        self.book().member(id).failed
     }
 
     pub(super) fn installed(&self, id: MemberId) -> u64 {

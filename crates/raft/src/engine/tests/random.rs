@@ -3,7 +3,7 @@
 use super::cluster::Cluster;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use synod_env::sim::{ClockRates, LinkModel};
+use synod_env::sim::{ClockRates, DiskOp, LinkModel};
 use synod_env::{MemberId, Prng};
 
 const fn millis(millis: u64) -> Duration {
@@ -54,6 +54,9 @@ fn run(seed: u64, steps: u64) -> Report {
 fn fault(cluster: &Cluster, prng: &mut Prng) {
     let nemesis = cluster.nemesis();
     for member in cluster.ids.clone() {
+        if cluster.has_failed(member) {
+            cluster.crash(member);
+        }
         if !nemesis.is_up(member) && prng.below(2) == 0 {
             cluster.start(member);
             cluster.work(member);
@@ -66,7 +69,7 @@ fn fault(cluster: &Cluster, prng: &mut Prng) {
     } else {
         victim
     };
-    match prng.below(16) {
+    match prng.below(18) {
         0 => cluster.crash(victim),
         1 => nemesis.kill(victim),
         2 => nemesis.crash_at_disk_op(victim, between(prng, 1, 200)),
@@ -101,7 +104,9 @@ fn fault(cluster: &Cluster, prng: &mut Prng) {
             };
             nemesis.set_clock_rates(victim, rates);
         }
-        14 => nemesis.jump_clock(victim, millis(between(prng, 1, 2_000))),
+        14 => nemesis.fail_disk_op(victim, DiskOp::Sync, between(prng, 1, 100)),
+        15 => nemesis.fail_disk_op(victim, DiskOp::Write, between(prng, 1, 100)),
+        16 => nemesis.jump_clock(victim, millis(between(prng, 1, 2_000))),
         _ => {
             // A machine that is up and not paused ends its snapshot.
             if let Some(engine) = cluster.engine(victim) {

@@ -392,6 +392,45 @@ fn room_that_was_given_is_there() {
     assert_eq!(log.admit(1_400).unwrap_err(), Refused::NoSpace);
 }
 
+/// A follower takes what it can of what it is sent, and small things from the reserve.
+#[test]
+fn room_is_given_to_as_many_of_the_first_entries_as_fit() {
+    let fixture = Fixture::new(23);
+    let (log, _) = fixture.open();
+    fixture.wait(Duration::from_secs(1));
+    fixture.sim.nemesis().set_disk_capacity(ONE, 0);
+    let (room, count) = log.admit_some([900; 1_000], Priority::Ordinary).unwrap();
+    assert!((1..1_000).contains(&count), "{count} of a thousand");
+    let refused = log.admit_some([900], Priority::Ordinary).unwrap_err();
+    assert!(matches!(refused, Refused::NoSpace | Refused::Preparing));
+    assert!(log.has_room_for_votes());
+
+    // Half of the reserve is given away, and not more.
+    let (small, few) = log.admit_some([100; 1_000], Priority::Reserve).unwrap();
+    assert!((2..=5).contains(&few), "{few} of 512 bytes in half of 2 KiB");
+    assert!(log.admit_some([100], Priority::Reserve).is_err());
+    assert!(log.has_room_for_votes());
+    let mut index = 0;
+    for bytes in [900, 100].into_iter().flat_map(|bytes| {
+        let count = if bytes == 900 { count } else { few };
+        std::iter::repeat_n(bytes, count)
+    }) {
+        index += 1;
+        let appended = append(&log, vec![entry(1, index, vec![1; bytes])]);
+        fixture.run(appended).unwrap();
+    }
+    drop((room, small));
+
+    // Votes take the rest, but for the last quarter.
+    let mut votes = 0;
+    while log.has_room_for_votes() {
+        votes += 1;
+        fixture.run(log.save_vote(vote(votes))).unwrap();
+    }
+    assert!(votes > 0);
+    fixture.run(log.save_vote(vote(votes + 1))).unwrap();
+}
+
 #[test]
 fn the_log_knows_how_much_lies_behind_a_position() {
     let fixture = Fixture::new(19);
