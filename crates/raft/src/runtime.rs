@@ -22,10 +22,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use synod_env::{BoxFuture, Env, oneshot};
 
-/// A sleep shorter than this gives way to other tasks once and is over.
+/// A sleep shorter than this gives way to other tasks until it is over, instead of arming a timer.
 ///
 /// openraft's flush forwarder sleeps one microsecond to collect completions; the timers of real
 /// executors round that up to a millisecond, which would be ten times the cost of the disk.
+///
+/// It must not end early all the same: openraft's ticks compute the next deadline from the clock,
+/// and would find the same one again and again. So where the clock does not move while tasks
+/// run, which is so in the deterministic world, a timer is armed after giving way once.
 const TIMER_RESOLUTION: Duration = Duration::from_micros(10);
 
 /// The runtime that the type configuration names. It holds nothing: everything is in the world.
@@ -183,8 +187,18 @@ enum Nap {
     /// The timer is not armed before the first poll: many sleeps lose their race at once.
     Unpolled(Instant),
     Timer(BoxFuture<'static, ()>),
-    /// Shorter than a timer can be: over at the next poll.
-    GaveWay,
+    /// Shorter than a timer can be: gives way to others.
+    GivingWay {
+        deadline: Instant,
+        /// The clock at the last poll.
+        seen: Instant,
+    },
+}
+
+impl Nap {
+    fn timer(deadline: Instant) -> Self {
+        Self::Timer(synod_env::with_current(|env| env.sleep_until(deadline.0)))
+    }
 }
 
 impl Sleep {
@@ -204,15 +218,31 @@ impl Future for Sleep {
                 return Poll::Ready(());
             }
             if left < TIMER_RESOLUTION {
-                self.0 = Nap::GaveWay;
+                let seen = now;
+                self.0 = Nap::GivingWay { deadline, seen };
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.0 = Nap::Timer(synod_env::with_current(|env| env.sleep_until(deadline.0)));
+            self.0 = Nap::timer(deadline);
+        }
+        if let Nap::GivingWay { deadline, seen } = self.0 {
+            let now = <Instant as openraft::Instant>::now();
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+            if now > seen {
+                let seen = now;
+                self.0 = Nap::GivingWay { deadline, seen };
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.0 = Nap::timer(deadline);
         }
         match &mut self.0 {
             Nap::Timer(timer) => timer.as_mut().poll(cx),
-            Nap::Unpolled(_) | Nap::GaveWay => Poll::Ready(()),
+            Nap::Unpolled(_) | Nap::GivingWay { .. } => {
+                unreachable!("a sleep that goes on has a timer by now")
+            }
         }
     }
 }
