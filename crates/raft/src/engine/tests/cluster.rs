@@ -595,13 +595,16 @@ impl Cluster {
     /// applied twice, and that everybody gets to the same state.
     pub(super) fn settle(&self) {
         self.heal();
+        let mut refusal = None;
         let last = (0..20).find_map(|_| {
             // A crash may have been waiting for its moment.
             self.start_missing();
-            let (leader, _) = self.working(Duration::from_secs(2))?;
-            self.propose(leader, Duration::from_secs(2)).ok()
+            self.run_for(Duration::from_secs(1));
+            let proposed = self.propose(self.leader()?, Duration::from_secs(2));
+            refusal = proposed.err();
+            proposed.ok()
         });
-        let last = last.unwrap_or_else(|| panic!("nobody leads: {}", self.describe()));
+        let last = last.unwrap_or_else(|| panic!("{refusal:?}: {}", self.describe()));
         let everybody = || {
             self.start_missing();
             self.ids.iter().all(|id| self.applied(*id) as u64 >= last.0)
