@@ -69,7 +69,7 @@ impl Client {
                     tried.insert(endpoint, "no connection in time".to_owned());
                     let client = self.clone();
                     under_way.push(Box::pin(async move {
-                        let link = client.0.links.get(endpoint, send_by).await;
+                        let link = client.link(endpoint, send_by).await;
                         Progress::Connected(attempt, endpoint, link)
                     }));
                     continue;

@@ -280,7 +280,7 @@ impl Keeper {
         // Beyond this time the answer would prove nothing.
         let until = world::now() + lock(&self.lease).ttl();
         let answer = async {
-            let link = self.client.0.links.get(endpoint, until).await.ok()?;
+            let link = self.client.link(endpoint, until).await.ok()?;
             match renew(link, self.id).await {
                 Ok(answer) => Some(seconds(answer.into_inner().ttl)),
                 Err(status) if status.code() == Code::NotFound => Some(Duration::ZERO),

@@ -36,12 +36,13 @@ pub use synod_session::{
 };
 pub use watch::{WatchEnded, Watched, Watcher};
 
-use crate::link::Links;
+use crate::link::{Link, Links};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use synod_session::Session;
+use synod_env::Instant;
+use synod_session::{Endpoint, Session};
 
 /// How a client behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,12 @@ impl Client {
             session: Mutex::new(session),
             config,
         })))
+    }
+
+    /// A connection to an endpoint that was chosen, or what stands in the way.
+    async fn link(&self, endpoint: Endpoint, until: Instant) -> Result<Link, String> {
+        let doubtful = self.session().endpoints.is_doubtful(endpoint);
+        self.0.links.get(endpoint, doubtful, until).await
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {

@@ -151,26 +151,38 @@ impl Links {
         &self.0[endpoint.0].name
     }
 
-    /// The connection to an endpoint, opened if there is none, or what stands in the way.
-    pub(crate) async fn get(&self, endpoint: Endpoint, until: Instant) -> Result<Link, String> {
-        let connected = world::until(until, self.connected(&self.0[endpoint.0])).await;
-        match connected {
+    /// The connection to an endpoint, opened if there is none, or what stands in the way. If the
+    /// endpoint is doubtful, a connection that stands already is tried first.
+    pub(crate) async fn get(
+        &self,
+        endpoint: Endpoint,
+        doubtful: bool,
+        until: Instant,
+    ) -> Result<Link, String> {
+        let connected = self.connected(&self.0[endpoint.0], doubtful);
+        match world::until(until, connected).await {
             Some(Ok(link)) => Ok(link),
             Some(Err(error)) => Err(innermost(&*error)),
             None => Err("no connection in time".to_owned()),
         }
     }
 
-    async fn connected(&self, slot: &Slot) -> Result<Link, Box<dyn Error + Send + Sync>> {
+    /// A request that goes to a member that hangs is lost. So where there is a choice, a member
+    /// has to show that it answers before a connection is used for the first time, and again
+    /// after it was silent. A connection on which it does not is given up.
+    async fn connected(
+        &self,
+        slot: &Slot,
+        doubtful: bool,
+    ) -> Result<Link, Box<dyn Error + Send + Sync>> {
         let mut kept = slot.link.lock().await;
-        if let Some(link) = kept.as_ref().filter(|link| !link.sender.is_closed()) {
-            return Ok(link.clone());
-        }
-        *kept = None;
-        let link = Link::open(&slot.origin).await?;
-        // A request that goes to a member that hangs is lost; where there is a choice, a member
-        // has to show first that it answers.
-        if self.0.len() > 1 {
+        let standing = kept.take().filter(|link| !link.sender.is_closed());
+        let has_choice = self.0.len() > 1;
+        let (link, unproven) = match standing {
+            Some(link) => (link, doubtful),
+            None => (Link::open(&slot.origin).await?, true),
+        };
+        if unproven && has_choice {
             link.prove_alive().await?;
         }
         *kept = Some(link.clone());

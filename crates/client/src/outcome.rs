@@ -135,6 +135,11 @@ pub(crate) fn result<A>(
 ) -> Result<A, Error> {
     match outcome {
         Outcome::Done(answer) => Ok(answer),
+        // That time was up before a read was done is no answer to it.
+        Outcome::Refused(Refusal::Unavailable(Some(Why::Status(
+            Code::DeadlineExceeded,
+            message,
+        )))) if class == Class::Read => Err(Error::NoAnswer { message }),
         Outcome::Refused(Refusal::Service(why) | Refusal::Unavailable(Some(why))) => {
             Err(match why {
                 Why::Status(code, message) => Error::Refused { code, message },

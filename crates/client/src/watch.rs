@@ -240,7 +240,7 @@ impl Watcher {
         }
         let until = world::now() + self.client.0.config.calls.attempt_patience;
         async move {
-            let link = client.0.links.get(endpoint, until).await;
+            let link = client.link(endpoint, until).await;
             let link = link.map_err(|_| Broken::ForNow)?;
             // One request creates the watch; at most one more waits, and asks for progress.
             let (requests, mut outgoing) = mpsc::channel(2);

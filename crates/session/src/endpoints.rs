@@ -111,6 +111,16 @@ impl Endpoints {
         self.current
     }
 
+    /// Whether it has failed since it last worked. A connection to it that stands all the same may
+    /// be one on which nobody answers.
+    ///
+    /// # Panics
+    /// If there is no such endpoint.
+    #[must_use]
+    pub fn is_doubtful(&self, endpoint: Endpoint) -> bool {
+        self.health[endpoint.0].failures > 0
+    }
+
     /// Whom to ask now: the current one; without one, whoever has failed the least often lately.
     pub fn choose(&mut self, now: Instant) -> Choice {
         if let Some(current) = self.current {

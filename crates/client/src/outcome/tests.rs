@@ -92,3 +92,19 @@ fn a_member_that_could_not_is_told_from_one_that_was_not_there() {
     );
     assert_eq!(refused(None), unreachable);
 }
+
+#[test]
+fn a_deadline_before_anything_was_done_refuses_a_write_and_leaves_a_read_unanswered() {
+    let ended = |class| {
+        let why = Why::Status(Code::DeadlineExceeded, "late".to_owned());
+        let outcome = Outcome::Refused(Refusal::Unavailable(Some(why)));
+        result::<()>(class, outcome, Vec::new())
+    };
+    let message = "late".to_owned();
+    let refused = Error::Refused {
+        code: Code::DeadlineExceeded,
+        message: message.clone(),
+    };
+    assert_eq!(ended(Class::Write), Err(refused));
+    assert_eq!(ended(Class::Read), Err(Error::NoAnswer { message }));
+}

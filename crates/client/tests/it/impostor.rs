@@ -1,11 +1,13 @@
-//! A listener that is no member.
+//! Listeners that are no members.
 
 use crate::member::spawn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 /// Takes connections, reads what comes, and never says anything.
@@ -79,4 +81,80 @@ async fn reads(stream: &TcpStream, text: Option<&str>) -> bool {
         }
     }
     false
+}
+
+/// A way to a member that can fail.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    connections: Arc<AtomicU64>,
+    fate: watch::Sender<Fate>,
+    task: AbortHandle,
+}
+
+/// What becomes of the connections that stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Forwarded,
+    Frozen,
+    Closed,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    pub(crate) async fn to(member: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let connections = Arc::new(AtomicU64::new(0));
+        let fate = watch::Sender::new(Fate::Forwarded);
+        let (counter, fates) = (Arc::clone(&connections), fate.clone());
+        let task = spawn(async move {
+            loop {
+                let accepted = listener.accept().await;
+                let (client, _) = accepted.expect("connections can be accepted");
+                counter.fetch_add(1, Ordering::Relaxed);
+                spawn(forward(client, member, fates.subscribe()));
+            }
+        });
+        Self {
+            address,
+            connections,
+            fate,
+            task: task.abort_handle(),
+        }
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Nothing passes any more on the connections that stand; new ones work.
+    pub(crate) fn freeze(&self) {
+        self.fate.send_replace(Fate::Frozen);
+    }
+
+    /// Closes all connections, and takes no more.
+    pub(crate) fn close(&self) {
+        self.task.abort();
+        self.fate.send_replace(Fate::Closed);
+    }
+}
+
+async fn forward(mut client: TcpStream, member: SocketAddr, mut fate: watch::Receiver<Fate>) {
+    let Ok(mut member) = TcpStream::connect(member).await else {
+        return;
+    };
+    tokio::select! {
+        _ = copy_bidirectional(&mut client, &mut member) => {}
+        _ = fate.changed() => {
+            // What is frozen stays open until it is closed.
+            let _closed = fate.wait_for(|fate| *fate == Fate::Closed).await;
+        }
+    }
 }

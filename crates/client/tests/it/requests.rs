@@ -1,6 +1,6 @@
 //! Requests with one answer, and how they end when members fail.
 
-use crate::impostor::Impostor;
+use crate::impostor::{Impostor, Proxy};
 use crate::member::{Dir, Member, client, client_with, get, nowhere, put, soon};
 use std::time::Duration;
 use synod_api::etcdserverpb as pb;
@@ -75,6 +75,35 @@ async fn a_write_is_not_lost_at_an_endpoint_that_hangs() {
         soon(client.put(put("a", "1"))).await.unwrap();
         soon(client.get(get("a"))).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_write_is_not_lost_on_a_connection_that_has_fallen_silent() {
+    let dir = Dir::new();
+    let member = Member::start(&dir).await;
+    let (one, two) = (
+        Proxy::to(member.address).await,
+        Proxy::to(member.address).await,
+    );
+    let client = client([one.address, two.address]);
+    soon(client.put(put("a", "1"))).await.unwrap();
+    let (used, other) = if one.connections() > 0 {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    assert_eq!((used.connections(), other.connections()), (1, 0));
+    used.freeze();
+    // The read finds that out, and goes the other way.
+    soon(client.get(get("a"))).await.unwrap();
+    soon(client.put(put("a", "2"))).await.unwrap();
+    assert_eq!((used.connections(), other.connections()), (1, 1));
+    // Now there is no other way, and the old connection stands as it stood. While another client
+    // is answered, this one hears that the other way is closed.
+    other.close();
+    soon(member.client().put(put("b", "1"))).await.unwrap();
+    soon(client.put(put("a", "3"))).await.unwrap();
+    assert_eq!(used.connections(), 2);
 }
 
 #[tokio::test]

@@ -143,9 +143,11 @@ fn an_endpoint_that_failed_is_left_alone_for_a_while() {
                     }
                     if prng.chance(2, 3) {
                         endpoints.failed(at(now), endpoint);
+                        assert!(endpoints.is_doubtful(endpoint), "seed {seed}");
                         failed_at.insert(endpoint, now);
                     } else {
                         endpoints.worked(endpoint);
+                        assert!(!endpoints.is_doubtful(endpoint), "seed {seed}");
                         assert_eq!(endpoints.choose(at(now)), Choice::Ask(endpoint));
                         now += prng.below(50) * MS;
                     }
