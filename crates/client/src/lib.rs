@@ -57,6 +57,9 @@ pub struct Config {
     pub budget: BudgetConfig,
     /// Bounds on watches.
     pub watches: WatchConfig,
+    /// How long a watch goes on while no member carries it, from its beginning on. Without a
+    /// bound, until it is dropped.
+    pub watch_outage_max: Option<Duration>,
     /// How leases are held.
     pub leases: LeaseConfig,
 }
@@ -69,6 +72,7 @@ impl Default for Config {
             backoff: Backoff::default(),
             budget: BudgetConfig::default(),
             watches: WatchConfig::default(),
+            watch_outage_max: None,
             leases: LeaseConfig::default(),
         }
     }

@@ -11,6 +11,7 @@ use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::watch_client::WatchClient;
 use synod_api::etcdserverpb::watch_request::RequestUnion;
 use synod_api::mvccpb::Event;
+use synod_env::Instant;
 use synod_session::{
     Delivery, Ended, Endpoint, Message, Revision, StreamId, Watch, WatchEnd, WatchStep,
 };
@@ -29,7 +30,7 @@ pub enum Watched {
     Progress(Option<pb::ResponseHeader>),
 }
 
-/// Why a watch has ended. It does not end when a member fails.
+/// Why a watch has ended. It does not end when a member fails, unless none is found for too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchEnded {
     /// Changes that had not come yet are lost to compaction. What is there can be read, and
@@ -43,6 +44,8 @@ pub enum WatchEnded {
         /// In etcd's words.
         message: String,
     },
+    /// No member has carried it for longer than [`Config::watch_outage_max`](crate::Config).
+    Unreachable,
 }
 
 impl fmt::Display for WatchEnded {
@@ -52,6 +55,7 @@ impl fmt::Display for WatchEnded {
                 write!(f, "history before revision {revision} is compacted")
             }
             Self::Refused { message } => write!(f, "refused: {message}"),
+            Self::Unreachable => f.write_str("no member has carried the watch for too long"),
         }
     }
 }
@@ -90,6 +94,9 @@ pub struct Watcher {
     request: pb::WatchCreateRequest,
     watch: Watch<Event>,
     stream: Option<(StreamId, Stream)>,
+    /// When the watch ends if no member has said anything on it by then. None while one carries
+    /// it, or if it may be without for ever.
+    outage_ends: Option<Instant>,
     /// The header of the response that came last.
     header: Option<pb::ResponseHeader>,
 }
@@ -120,6 +127,7 @@ impl Client {
                 ..request
             },
             stream: None,
+            outage_ends: None,
             header: None,
         }
     }
@@ -129,7 +137,7 @@ impl Watcher {
     /// Waits for what comes next. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`WatchEnded`], then always.
+    /// [`WatchEnded`], then always; but after [`WatchEnded::Unreachable`] one may wait again.
     pub async fn next(&mut self) -> Result<Watched, WatchEnded> {
         loop {
             // What has come already counts before the clock does: whoever reads seldom is not
@@ -147,6 +155,7 @@ impl Watcher {
                         } => {
                             let opening = Stream::Opening(Box::pin(self.open(endpoint, start)));
                             self.stream = Some((stream, opening));
+                            self.outage_begins(now);
                             continue;
                         }
                         WatchStep::AskProgress(_) => {
@@ -156,7 +165,12 @@ impl Watcher {
                         WatchStep::Wait(until) => until,
                         WatchStep::End(end) => return Err(ended(end)),
                     };
-                    match world::until(until, self.arrived()).await {
+                    let ends = self.outage_ends.unwrap_or(Instant::NEVER);
+                    if now >= ends {
+                        self.outage_ends = None;
+                        return Err(WatchEnded::Unreachable);
+                    }
+                    match world::until(until.min(ends), self.arrived()).await {
                         Some(arrived) => arrived,
                         None => continue,
                     }
@@ -209,11 +223,13 @@ impl Watcher {
             Arrived::Opened => return None,
             Arrived::Broken(Broken::ForNow) => {
                 self.stream = None;
+                self.outage_begins(now);
                 self.watch.broken(now, id, &mut self.client.session());
                 return None;
             }
             Arrived::Broken(Broken::ForGood(message)) => Message::Cancelled(message),
             Arrived::Response(response) => {
+                self.outage_ends = None;
                 self.header = response.header;
                 message(response)
             }
@@ -251,6 +267,12 @@ impl Watcher {
             let responses = opened.map_err(broken)?.into_inner();
             Ok((requests, responses))
         }
+    }
+
+    /// No member carries the watch from now on, if one did.
+    fn outage_begins(&mut self, now: Instant) {
+        let outage_max = self.client.0.config.watch_outage_max;
+        self.outage_ends = self.outage_ends.or(outage_max.map(|max| now + max));
     }
 
     fn ask_progress(&self) {

@@ -1,10 +1,11 @@
 //! Watches, also over the end of a member.
 
 use crate::impostor::Impostor;
-use crate::member::{Dir, Member, client, put, soon};
+use crate::member::{Dir, Member, client, client_with, put, soon};
 use std::ops::Range;
+use std::time::Duration;
 use synod_api::etcdserverpb as pb;
-use synod_client::{WatchEnded, Watched, Watcher};
+use synod_client::{Config, WatchEnded, Watched, Watcher};
 
 fn all_from(start_revision: i64) -> pb::WatchCreateRequest {
     pb::WatchCreateRequest {
@@ -119,4 +120,29 @@ async fn a_watch_that_is_refused_ends() {
         message: "mvcc: watcher range is empty".to_owned(),
     };
     assert_eq!(soon(watcher.next()).await, Err(refused));
+}
+
+#[tokio::test]
+async fn a_watch_that_may_not_wait_for_ever_ends_when_no_member_comes_back() {
+    let dir = Dir::new();
+    let member = Member::start(&dir).await;
+    let config = Config {
+        watch_outage_max: Some(Duration::from_millis(300)),
+        ..Config::default()
+    };
+    let client = client_with([member.address], config);
+    let mut watcher = client.watch(all_from(0));
+    assert!(matches!(
+        soon(watcher.next()).await,
+        Ok(Watched::Created(_))
+    ));
+    soon(client.put(put("a", "v2"))).await.unwrap();
+    assert_eq!(changes(&mut watcher, 1).await, numbered(2..3));
+    let address = member.stop().await;
+    assert_eq!(soon(watcher.next()).await, Err(WatchEnded::Unreachable));
+    // Whoever asks again waits again.
+    let member = Member::start_at(&dir, address).await;
+    soon(client.put(put("a", "v3"))).await.unwrap();
+    assert_eq!(changes(&mut watcher, 1).await, numbered(3..4));
+    member.stop().await;
 }
