@@ -3,6 +3,7 @@
 //! Every step shows the command that a person would type, runs that very command, and shows what
 //! it printed. Only the burst of writes around the kill is done from here.
 
+use crate::client;
 use crate::exit::Failure;
 use crate::outside::{self, ScratchDir};
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,8 +13,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use synod_api::etcdserverpb::kv_client::KvClient;
 use synod_api::etcdserverpb::{PutRequest, RangeRequest};
+use synod_client::Error;
 
 /// See a member write, watch, lease, die and come back
 #[derive(clap::Args, Clone, Debug)]
@@ -25,6 +26,9 @@ pub(crate) struct Tour {
 
 /// How long a member may take to serve.
 const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a write or the reading may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Clients of the burst.
 const WRITERS: u32 = 16;
@@ -328,11 +332,7 @@ impl Acknowledged {
 
 /// All keys with a prefix.
 async fn keys(endpoint: &str, prefix: &str) -> Result<BTreeSet<String>, Failure> {
-    let failed = |what: String| Failure::other(format!("cannot read the keys back: {what}"));
-    let channel = crate::client::endpoint(endpoint)?
-        .connect()
-        .await
-        .map_err(|error| failed(crate::client::innermost(&error)))?;
+    let client = client::client(vec![endpoint.to_owned()], ANSWER_WITHIN)?;
     let mut range_end = prefix.as_bytes().to_vec();
     // The prefix ends in `/`, and `0` is the next byte.
     range_end.pop();
@@ -343,12 +343,11 @@ async fn keys(endpoint: &str, prefix: &str) -> Result<BTreeSet<String>, Failure>
         keys_only: true,
         ..RangeRequest::default()
     };
-    let reply = KvClient::new(channel)
-        .max_decoding_message_size(usize::MAX)
-        .range(request)
-        .await
-        .map_err(|status| failed(status.to_string()))?;
-    let keys = reply.into_inner().kvs.into_iter();
+    let reply = client.get(request).await.map_err(|error| {
+        let why = client::failure(error).message;
+        Failure::other(format!("cannot read the keys back: {why}"))
+    })?;
+    let keys = reply.kvs.into_iter();
     Ok(keys
         .map(|kv| String::from_utf8_lossy(&kv.key).into_owned())
         .collect())
@@ -359,15 +358,12 @@ async fn keys(endpoint: &str, prefix: &str) -> Result<BTreeSet<String>, Failure>
 fn write_until_killed(endpoint: &str) -> Result<Acknowledged, Failure> {
     let outcome = Arc::new(Mutex::new(Acknowledged::default()));
     runtime()?.block_on(async {
-        let channel = crate::client::endpoint(endpoint)?
-            .connect()
-            .await
-            .map_err(|error| Failure::other(crate::client::innermost(&error)))?;
+        let client = client::client(vec![endpoint.to_owned()], ANSWER_WITHIN)?;
+        client.connect().await.map_err(client::failure)?;
         let mut writers = Vec::new();
         for writer in 0..WRITERS {
-            let (channel, outcome) = (channel.clone(), Arc::clone(&outcome));
+            let (client, outcome) = (client.clone(), Arc::clone(&outcome));
             writers.push(outside::spawn(async move {
-                let mut client = KvClient::new(channel);
                 for number in 0_u64.. {
                     let key = format!("burst/{writer:02}/{number:06}");
                     let put = PutRequest {
@@ -375,14 +371,21 @@ fn write_until_killed(endpoint: &str) -> Result<Acknowledged, Failure> {
                         value: "x".repeat(64).into(),
                         ..PutRequest::default()
                     };
-                    let answer = outside::within(Duration::from_secs(5), client.put(put)).await;
+                    let answer = client.put(put).await;
                     let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
-                    if matches!(answer, Some(Ok(_))) {
-                        outcome.done.insert(key);
-                    } else {
-                        outcome.unknown.insert(key);
-                        return;
-                    }
+                    match answer {
+                        Ok(_) => outcome.done.insert(key),
+                        Err(Error::Unknown { .. }) => {
+                            outcome.unknown.insert(key);
+                            return;
+                        }
+                        // Certainly not done.
+                        Err(
+                            Error::Refused { .. }
+                            | Error::NoAnswer { .. }
+                            | Error::Unreachable { .. },
+                        ) => return,
+                    };
                 }
             }));
         }

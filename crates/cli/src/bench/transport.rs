@@ -52,7 +52,7 @@ impl tower::Service<http::Request<Body>> for Transport {
 impl Connection {
     /// Opens a connection. Its driver is a task on the current runtime.
     async fn open(text: &str) -> Result<Self, Failure> {
-        let origin = client::endpoint(text)?.uri().clone();
+        let origin = client::origin(text)?;
         let address = origin
             .authority()
             .map(ToString::to_string)

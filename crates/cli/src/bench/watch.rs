@@ -5,10 +5,10 @@ use super::pace::Schedule;
 use super::record::{Ended, Measurement, Tally};
 use super::transport::{Connection, connect};
 use super::{Material, TargetArgs, material, report};
-use crate::client::receiver_stream;
 use crate::exit::{Exit, Failure};
 use crate::outside;
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::stream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -211,7 +211,7 @@ async fn open_stream(
         range_end: range_end.into(),
         ..WatchCreateRequest::default()
     };
-    let (requests, outgoing) = mpsc::channel(watchers);
+    let (requests, mut outgoing) = mpsc::channel(watchers);
     for _ in 0..watchers {
         let create = WatchRequest {
             request_union: Some(RequestUnion::CreateRequest(create.clone())),
@@ -222,7 +222,8 @@ async fn open_stream(
     }
     let mut client = WatchClient::with_origin(connection.transport, connection.origin)
         .max_decoding_message_size(usize::MAX);
-    let answers = client.watch(receiver_stream(outgoing)).await;
+    let outgoing = stream::poll_fn(move |cx| outgoing.poll_recv(cx));
+    let answers = client.watch(outgoing).await;
     let mut answers = answers
         .map_err(|status| failed(status.to_string()))?
         .into_inner();

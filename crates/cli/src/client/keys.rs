@@ -1,18 +1,16 @@
 //! `synod put`, `get` and `del`.
 
-use super::{ClientArgs, Effect, REPLY_BYTES_MAX, Session, render};
+use super::{ClientArgs, failure, render};
 use crate::exit::{Exit, Failure};
 use crate::outside;
 use bytes::Bytes;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use synod_api::etcdserverpb::kv_client::KvClient;
 use synod_api::etcdserverpb::range_request::{SortOrder, SortTarget};
 use synod_api::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
 };
 use synod_api::mvccpb::KeyValue;
-use tonic::transport::Channel;
 
 /// Write a key; without VALUE, the value is read from standard input.
 #[derive(clap::Args, Clone, Debug)]
@@ -240,17 +238,11 @@ impl DelOp {
     }
 }
 
-pub(super) fn client(session: &Session) -> KvClient<Channel> {
-    KvClient::new(session.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX)
-}
-
 impl Put {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
         let request = self.op.request(value_from_stdin)?;
-        let session = Session::open(&self.client).await?;
-        let reply = session
-            .call(Effect::Changes, client(&session).put(request))
-            .await?;
+        let client = self.client.connect()?;
+        let reply = client.put(request).await.map_err(failure)?;
         render::answer(
             self.client.form,
             || render::put(&reply),
@@ -273,11 +265,8 @@ fn value_from_stdin() -> Result<Bytes, Failure> {
 
 impl Get {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
-        let session = Session::open(&self.client).await?;
-        let request = self.op.request();
-        let reply = session
-            .call(Effect::Reads, client(&session).range(request))
-            .await?;
+        let client = self.client.connect()?;
+        let reply = client.get(self.op.request()).await.map_err(failure)?;
         let show = Show {
             keys: !self.print_value_only,
             values: !self.op.keys_only,
@@ -294,11 +283,8 @@ impl Get {
 
 impl Del {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
-        let session = Session::open(&self.client).await?;
-        let request = self.op.request();
-        let reply = session
-            .call(Effect::Changes, client(&session).delete_range(request))
-            .await?;
+        let client = self.client.connect()?;
+        let reply = client.delete(self.op.request()).await.map_err(failure)?;
         render::answer(
             self.client.form,
             || render::delete(&reply),

@@ -1,16 +1,14 @@
 //! `synod lease`.
 
-use super::{ClientArgs, Effect, Session, failure, lost, render};
+use super::{ClientArgs, failure, render};
 use crate::exit::{Exit, Failure};
 use crate::outside;
 use std::time::Duration;
-use synod_api::etcdserverpb::lease_client::LeaseClient;
 use synod_api::etcdserverpb::{
-    LeaseGrantRequest, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseLeasesResponse,
-    LeaseRevokeRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+    LeaseGrantRequest, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeRequest,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use tokio::sync::mpsc;
-use tonic::transport::Channel;
+use synod_client::Error;
 
 /// Leases: keys that live as long as somebody renews them.
 #[derive(clap::Args, Clone, Debug)]
@@ -18,6 +16,9 @@ pub(crate) struct Lease {
     #[command(subcommand)]
     verb: Verb,
 }
+
+/// Between attempts to renew that fail.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum Verb {
@@ -90,16 +91,10 @@ impl Lease {
     }
 }
 
-fn connected(session: &Session) -> LeaseClient<Channel> {
-    LeaseClient::new(session.channel.clone()).max_decoding_message_size(super::REPLY_BYTES_MAX)
-}
-
 async fn grant(args: &ClientArgs, ttl: i64, id: i64) -> Result<(), Failure> {
-    let session = Session::open(args).await?;
     let request = LeaseGrantRequest { ttl, id };
-    let reply = session
-        .call(Effect::Changes, connected(&session).lease_grant(request))
-        .await?;
+    let granted = args.connect()?.lease_grant(request).await;
+    let reply = granted.map_err(failure)?;
     let text = || format!("lease {:016x} granted with TTL({}s)\n", reply.id, reply.ttl);
     render::answer(
         args.form,
@@ -110,25 +105,18 @@ async fn grant(args: &ClientArgs, ttl: i64, id: i64) -> Result<(), Failure> {
 }
 
 async fn revoke(args: &ClientArgs, id: i64) -> Result<(), Failure> {
-    let session = Session::open(args).await?;
     let request = LeaseRevokeRequest { id };
-    let reply = session
-        .call(Effect::Changes, connected(&session).lease_revoke(request))
-        .await?;
+    let revoked = args.connect()?.lease_revoke(request).await;
+    let reply = revoked.map_err(failure)?;
     let text = || format!("lease {id:016x} revoked\n").into_bytes();
     render::answer(args.form, || render::lease_revoke(&reply), text);
     Ok(())
 }
 
 async fn time_to_live(args: &ClientArgs, id: i64, keys: bool) -> Result<(), Failure> {
-    let session = Session::open(args).await?;
     let request = LeaseTimeToLiveRequest { id, keys };
-    let reply = session
-        .call(
-            Effect::Reads,
-            connected(&session).lease_time_to_live(request),
-        )
-        .await?;
+    let asked = args.connect()?.lease_time_to_live(request).await;
+    let reply = asked.map_err(failure)?;
     let text = || time_to_live_text(&reply, keys);
     render::answer(args.form, || render::lease_time_to_live(&reply), text);
     Ok(())
@@ -157,13 +145,7 @@ pub(super) fn time_to_live_text(reply: &LeaseTimeToLiveResponse, keys: bool) -> 
 }
 
 async fn list(args: &ClientArgs) -> Result<(), Failure> {
-    let session = Session::open(args).await?;
-    let reply = session
-        .call(
-            Effect::Reads,
-            connected(&session).lease_leases(LeaseLeasesRequest {}),
-        )
-        .await?;
+    let reply = args.connect()?.lease_list().await.map_err(failure)?;
     render::answer(
         args.form,
         || render::leases(&reply),
@@ -180,47 +162,43 @@ fn list_text(reply: &LeaseLeasesResponse) -> String {
     text
 }
 
+/// Renews after each third of the time to live. A member that does not answer is asked again as
+/// long as the lease may live.
 async fn keep_alive(args: &ClientArgs, id: i64, once: bool) -> Result<(), Failure> {
-    let ended = || lost(Effect::Changes, "the stream has ended");
-    let session = Session::open(args).await?;
-    // One request is under way at a time: the next follows the answer.
-    let (requests, outgoing) = mpsc::channel(1);
-    requests
-        .send(LeaseKeepAliveRequest { id })
-        .await
-        .map_err(|_| ended())?;
-    let mut client = connected(&session);
-    let opening = client.lease_keep_alive(receiver_stream(outgoing));
-    let mut answers = session.call(Effect::Changes, opening).await?;
+    let client = args.connect()?;
+    let mut ends = None;
     loop {
-        let reply = match outside::within(args.timeout, answers.message()).await {
-            Some(Ok(reply)) => reply.ok_or_else(ended)?,
-            Some(Err(status)) => return Err(failure(Effect::Changes, &status)),
-            None => return Err(lost(Effect::Changes, "no answer in time (--timeout)")),
+        let asked = outside::now();
+        let pause = match client.lease_keep_alive_once(id).await {
+            Ok(reply) => {
+                let ttl = show_renewal(args, &reply)?;
+                if once {
+                    return Ok(());
+                }
+                ends = Some(asked + ttl);
+                ttl / 3
+            }
+            Err(error @ Error::Refused { .. }) => return Err(failure(error)),
+            Err(error) => match ends {
+                Some(ends) if outside::now() < ends => RETRY_PAUSE,
+                _ => return Err(failure(error)),
+            },
         };
-        if reply.ttl <= 0 {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!("lease {id:016x} expired or revoked"),
-            ));
-        }
-        let text = || format!("lease {id:016x} keepalived with TTL({})\n", reply.ttl).into_bytes();
-        render::answer(args.form, || render::lease_keep_alive(&reply), text);
-        if once {
-            return Ok(());
-        }
-        let third_ms = u64::try_from(reply.ttl).unwrap_or(1).saturating_mul(1_000) / 3;
-        outside::sleep(Duration::from_millis(third_ms)).await;
-        requests
-            .send(LeaseKeepAliveRequest { id })
-            .await
-            .map_err(|_| ended())?;
+        outside::sleep(pause).await;
     }
 }
 
-/// A channel's receiving end as the stream tonic wants.
-pub(crate) fn receiver_stream<T: Send + 'static>(
-    mut receiver: mpsc::Receiver<T>,
-) -> impl futures_util::Stream<Item = T> + Send + 'static {
-    futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx))
+/// Prints an answer and gives the time to live, which a lease that is gone does not have.
+fn show_renewal(args: &ClientArgs, reply: &LeaseKeepAliveResponse) -> Result<Duration, Failure> {
+    let LeaseKeepAliveResponse { header: _, id, ttl } = reply;
+    let seconds = u64::try_from(*ttl).unwrap_or(0);
+    if seconds == 0 {
+        return Err(Failure::new(
+            Exit::Refused,
+            format!("lease {id:016x} expired or revoked"),
+        ));
+    }
+    let text = || format!("lease {id:016x} keepalived with TTL({ttl})\n").into_bytes();
+    render::answer(args.form, || render::lease_keep_alive(reply), text);
+    Ok(Duration::from_secs(seconds))
 }

@@ -1,10 +1,9 @@
 //! `synod status` and `compact`.
 
-use super::{ClientArgs, Effect, Session, endpoints, keys, render};
+use super::{ClientArgs, client, endpoints, failure, render};
 use crate::exit::Failure;
 use serde_json::Value;
-use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
-use synod_api::etcdserverpb::{CompactionRequest, StatusRequest, StatusResponse};
+use synod_api::etcdserverpb::{CompactionRequest, StatusResponse};
 
 /// Show each endpoint's member: version, size, leader, positions.
 #[derive(clap::Args, Clone, Debug)]
@@ -27,9 +26,8 @@ pub(crate) struct Compact {
 
 impl Compact {
     pub(crate) async fn run(&self) -> Result<(), Failure> {
-        let session = Session::open(&self.client).await?;
         let Self {
-            client,
+            client: args,
             revision,
             physical,
         } = self;
@@ -37,11 +35,10 @@ impl Compact {
             revision: *revision,
             physical: *physical,
         };
-        let reply = session
-            .call(Effect::Changes, keys::client(&session).compact(request))
-            .await?;
+        let client = args.connect()?;
+        let reply = client.compact(request).await.map_err(failure)?;
         let text = || format!("compacted revision {revision}\n").into_bytes();
-        render::answer(client.form, || render::compaction(&reply), text);
+        render::answer(args.form, || render::compaction(&reply), text);
         Ok(())
     }
 }
@@ -52,12 +49,9 @@ impl Status {
         let mut replies = Vec::new();
         let mut failed = None;
         for endpoint in endpoints(&self.client.endpoints) {
-            let args = ClientArgs {
-                endpoints: vec![endpoint],
-                ..self.client.clone()
-            };
-            match one(&args).await {
-                Ok(reply) => replies.push(reply),
+            let asked = client(vec![endpoint.clone()], self.client.timeout)?;
+            match asked.status().await.map_err(failure) {
+                Ok(reply) => replies.push((endpoint, reply)),
                 Err(failure) => failed = failed.or(Some(failure)),
             }
         }
@@ -82,15 +76,6 @@ impl Status {
         }
         failed.map_or(Ok(()), Err)
     }
-}
-
-async fn one(args: &ClientArgs) -> Result<(String, StatusResponse), Failure> {
-    let session = Session::open(args).await?;
-    let mut client = MaintenanceClient::new(session.channel.clone());
-    let reply = session
-        .call(Effect::Reads, client.status(StatusRequest {}))
-        .await?;
-    Ok((session.endpoint, reply))
 }
 
 /// One line as etcdctl prints it: endpoint, member, version, size, leader, learner, term, index,

@@ -11,17 +11,16 @@ mod watch;
 mod tests;
 
 pub(crate) use keys::{Del, Get, Put};
-pub(crate) use lease::{Lease, receiver_stream};
+pub(crate) use lease::Lease;
 pub(crate) use member::{Compact, Status};
 pub(crate) use txn::Txn;
 pub(crate) use watch::Watch;
 
 use crate::exit::{Exit, Failure};
 use crate::outside;
-use std::future::Future;
-use std::time::{Duration, Instant};
-use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
+use http::Uri;
+use std::time::Duration;
+use synod_client::{CallConfig, Client, Config, Error, Tried};
 
 /// Where clients look when nobody says.
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
@@ -29,13 +28,10 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 /// The environment name for endpoints.
 const ENDPOINTS_ENVIRONMENT: &str = "SYNOD_ENDPOINTS";
 
-/// Largest reply a client accepts, as etcd's clients do.
-const REPLY_BYTES_MAX: usize = i32::MAX as usize;
-
 /// What all client commands have in common.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ClientArgs {
-    /// Members to ask, the first that answers [default: $SYNOD_ENDPOINTS or
+    /// Members to ask, one that answers [default: $SYNOD_ENDPOINTS or
     /// http://127.0.0.1:2379]
     #[arg(
         long,
@@ -77,22 +73,6 @@ pub(crate) enum Form {
     Json,
 }
 
-/// What a request may leave behind when its answer is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    /// Nothing: it only reads.
-    Reads,
-    /// Its change.
-    Changes,
-}
-
-/// A connection to one member, and until when the command waits.
-struct Session {
-    endpoint: String,
-    channel: Channel,
-    deadline: Instant,
-}
-
 /// The endpoints as given, or from the environment, or the default.
 fn endpoints(given: &[String]) -> Vec<String> {
     if !given.is_empty() {
@@ -108,7 +88,7 @@ fn endpoints(given: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// A usage failure for anything else, TLS included.
-pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Failure> {
+pub(crate) fn origin(text: &str) -> Result<Uri, Failure> {
     let usage = |what: String| Failure::new(Exit::Usage, format!("--endpoints: {what}"));
     let text = text.trim();
     let url = if text.contains("://") {
@@ -117,116 +97,62 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, Failure> {
         format!("http://{text}")
     };
     let url = crate::config::url(&url).map_err(usage)?;
-    let endpoint = Endpoint::from_shared(url.to_string())
-        .map_err(|error| usage(format!("`{text}`: {error}")))?;
-    Ok(endpoint.tcp_nodelay(true).http2_adaptive_window(false))
+    let origin = url.to_string();
+    Uri::try_from(origin).map_err(|error| usage(format!("`{text}`: {error}")))
 }
 
-impl Session {
-    /// Connects to the first endpoint that answers.
-    ///
-    /// # Errors
-    /// Unreachable, with what each endpoint said: nothing was sent.
-    async fn open(args: &ClientArgs) -> Result<Self, Failure> {
-        let deadline = outside::now() + args.timeout;
-        let mut refusals = Vec::new();
-        for text in endpoints(&args.endpoints) {
-            let endpoint = endpoint(&text)?;
-            let left = deadline.saturating_duration_since(outside::now());
-            let said = match outside::within(left, endpoint.connect()).await {
-                Some(Ok(channel)) => {
-                    return Ok(Self {
-                        endpoint: text,
-                        channel,
-                        deadline,
-                    });
-                }
-                Some(Err(error)) => innermost(&error),
-                None => format!("no connection within {:?}", args.timeout),
-            };
-            refusals.push(format!("{text}: {said}"));
-        }
-        Err(Failure::new(
-            Exit::Unreachable,
-            format!(
-                "no member reached; nothing was sent\n  {}\n  start one with `synod serve`, or \
-                 name others with --endpoints",
-                refusals.join("\n  ")
-            ),
-        ))
+/// A client of these endpoints. A person waits for the answer: each endpoint is asked once, and
+/// has its share of the time.
+///
+/// # Errors
+/// A usage failure if an endpoint cannot be read.
+pub(crate) fn client(endpoints: Vec<String>, timeout: Duration) -> Result<Client, Failure> {
+    for text in &endpoints {
+        origin(text)?;
     }
+    let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
+    let config = Config {
+        timeout,
+        calls: CallConfig {
+            attempt_patience: timeout / count,
+            attempts_max: count,
+        },
+        watch_outage_max: Some(timeout),
+        ..Config::default()
+    };
+    Client::new(endpoints, config).map_err(|error| Failure::new(Exit::Usage, error))
+}
 
-    /// Awaits an answer until the deadline.
-    async fn call<T>(
-        &self,
-        effect: Effect,
-        request: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    ) -> Result<T, Failure> {
-        let left = self.deadline.saturating_duration_since(outside::now());
-        match outside::within(left, request).await {
-            Some(Ok(response)) => Ok(response.into_inner()),
-            Some(Err(status)) => Err(failure(effect, &status)),
-            None => Err(lost(effect, "no answer in time (--timeout)")),
-        }
+impl ClientArgs {
+    fn connect(&self) -> Result<Client, Failure> {
+        client(endpoints(&self.endpoints), self.timeout)
     }
 }
 
-/// What a status means for whoever sent the request: refused, or nobody knows.
-fn failure(effect: Effect, status: &tonic::Status) -> Failure {
-    // Synod says in a trailer what etcd's texts leave open.
-    if status
-        .metadata()
-        .get(synod_server::OUTCOME)
-        .is_some_and(|outcome| outcome == "not-done")
-    {
-        return Failure::new(Exit::Refused, format!("refused: {}", status.message()));
-    }
-    match status.code() {
-        // The service decided before doing anything.
-        Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::Unauthenticated
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::OutOfRange
-        | Code::Unimplemented => {
-            Failure::new(Exit::Refused, format!("refused: {}", status.message()))
+/// How a request that was not done ends the command.
+pub(crate) fn failure(error: Error) -> Failure {
+    match error {
+        Error::Refused { code: _, message } => {
+            Failure::new(Exit::Refused, format!("refused: {message}"))
         }
-        // A broken connection, a lost leader or a deadline: the request may be on its way.
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss => lost(effect, status.message()),
-    }
-}
-
-fn lost(effect: Effect, why: &str) -> Failure {
-    match effect {
-        Effect::Reads => Failure::new(
-            Exit::Unreachable,
-            format!("no answer: {why}; nothing was changed"),
-        ),
-        Effect::Changes => Failure::new(
+        Error::Unknown { message } => Failure::new(
             Exit::Unknown,
             format!(
-                "unknown: {why}\n  the request may or may not have happened; read the key to find \
-                 out"
+                "unknown: {message}\n  the request may or may not have happened; read the key to \
+                 find out"
             ),
         ),
+        Error::NoAnswer { message } => Failure::new(
+            Exit::Unreachable,
+            format!("no answer: {message}; nothing was changed"),
+        ),
+        Error::Unreachable { tried } => {
+            let mut text = "no member reached; nothing was sent\n".to_owned();
+            for Tried { endpoint, said } in tried {
+                text.push_str(&format!("  {endpoint}: {said}\n"));
+            }
+            text.push_str("  start one with `synod serve`, or name others with --endpoints");
+            Failure::new(Exit::Unreachable, text)
+        }
     }
-}
-
-/// The cause at the bottom of an error, which is the one a person can act on.
-pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

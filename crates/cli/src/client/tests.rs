@@ -1,11 +1,12 @@
 //! Notations a person types, and the outcome a status stands for.
 
 use super::keys::prefix_end;
-use super::{Effect, endpoint, failure, lease, txn};
+use super::{failure, lease, origin, txn};
 use crate::exit::Exit;
 use synod_api::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use synod_api::etcdserverpb::request_op::Request;
-use tonic::{Code, Status};
+use synod_client::{Error, Tried};
+use tonic::Code;
 
 #[test]
 fn a_transaction_is_read_in_etcdctls_notation() {
@@ -74,46 +75,36 @@ fn a_prefix_ends_where_its_last_byte_can_grow() {
 
 #[test]
 fn only_an_answer_is_a_refusal() {
-    let exit = |effect, code| failure(effect, &Status::new(code, "why")).exit;
-    assert_eq!(exit(Effect::Changes, Code::InvalidArgument), Exit::Refused);
-    assert_eq!(
-        exit(Effect::Changes, Code::ResourceExhausted),
-        Exit::Refused
+    let message = || "why".to_owned();
+    let refused = Error::Refused {
+        code: Code::InvalidArgument,
+        message: message(),
+    };
+    assert_eq!(failure(refused).exit, Exit::Refused);
+    let unknown = Error::Unknown { message: message() };
+    assert_eq!(failure(unknown).exit, Exit::Unknown);
+    let unanswered = Error::NoAnswer { message: message() };
+    assert_eq!(failure(unanswered).exit, Exit::Unreachable);
+    let tried = vec![Tried {
+        endpoint: "here".to_owned(),
+        said: "closed".to_owned(),
+    }];
+    let unreachable = failure(Error::Unreachable { tried });
+    assert_eq!(unreachable.exit, Exit::Unreachable);
+    assert!(
+        unreachable.message.contains("  here: closed\n"),
+        "{unreachable:?}"
     );
-    for code in [
-        Code::Unavailable,
-        Code::Unknown,
-        Code::Cancelled,
-        Code::DeadlineExceeded,
-    ] {
-        assert_eq!(exit(Effect::Changes, code), Exit::Unknown, "{code:?}");
-        assert_eq!(exit(Effect::Reads, code), Exit::Unreachable, "{code:?}");
-    }
-}
-
-#[test]
-fn a_member_that_knows_that_nothing_was_done_is_believed() {
-    let mut status = Status::unavailable("etcdserver: no leader");
-    assert_eq!(failure(Effect::Changes, &status).exit, Exit::Unknown);
-    let outcome = synod_server::OUTCOME;
-    status
-        .metadata_mut()
-        .insert(outcome, "unknown".parse().unwrap());
-    assert_eq!(failure(Effect::Changes, &status).exit, Exit::Unknown);
-    status
-        .metadata_mut()
-        .insert(outcome, "not-done".parse().unwrap());
-    assert_eq!(failure(Effect::Changes, &status).exit, Exit::Refused);
 }
 
 #[test]
 fn an_endpoint_may_leave_out_the_scheme() {
     assert_eq!(
-        endpoint("127.0.0.1:1").unwrap().uri(),
-        endpoint("http://127.0.0.1:1/").unwrap().uri()
+        origin("127.0.0.1:1").unwrap(),
+        origin("http://127.0.0.1:1/").unwrap()
     );
     for wrong in ["https://127.0.0.1:1", "127.0.0.1", "", "http://h:1/path"] {
-        assert_eq!(endpoint(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
+        assert_eq!(origin(wrong).unwrap_err().exit, Exit::Usage, "{wrong}");
     }
 }
 

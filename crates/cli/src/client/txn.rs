@@ -1,7 +1,7 @@
 //! `synod txn`: conditions and two lists of operations, in etcdctl's notation.
 
 use super::keys::{self, DelOp, GetOp, PutOp, Show};
-use super::{ClientArgs, Effect, Session, render};
+use super::{ClientArgs, failure, render};
 use crate::exit::{Exit, Failure};
 use crate::outside;
 use bytes::Bytes;
@@ -29,10 +29,8 @@ impl Txn {
             .map_err(|error| Failure::other(format!("cannot read standard input: {error}")))?;
         let text = String::from_utf8(text).map_err(|_| usage("input is not UTF-8".into()))?;
         let request = parse(&text).map_err(usage)?;
-        let session = Session::open(&self.client).await?;
-        let reply = session
-            .call(Effect::Changes, keys::client(&session).txn(request))
-            .await?;
+        let client = self.client.connect()?;
+        let reply = client.txn(request).await.map_err(failure)?;
         render::answer(self.client.form, || render::txn(&reply), || text_of(&reply));
         Ok(())
     }

@@ -1,15 +1,12 @@
 //! `synod watch`.
 
 use super::keys::KeyRange;
-use super::lease::receiver_stream;
-use super::{ClientArgs, Effect, REPLY_BYTES_MAX, Session, failure, lost, render};
+use super::{ClientArgs, failure, render};
 use crate::exit::{Exit, Failure};
-use crate::outside;
-use synod_api::etcdserverpb::watch_client::WatchClient;
-use synod_api::etcdserverpb::watch_request::RequestUnion;
-use synod_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use synod_api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchResponse};
+use synod_api::mvccpb::Event;
 use synod_api::mvccpb::event::EventType;
-use tokio::sync::mpsc;
+use synod_client::{Error, WatchEnded, Watched};
 
 /// Print changes of a key or range as they happen, until interrupted.
 #[derive(clap::Args, Clone, Debug)]
@@ -33,11 +30,9 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// `--timeout` bounds the wait for the watch to begin; after that it lasts until it is
-    /// interrupted, or has seen `--count` changes.
+    /// `--timeout` bounds the wait for a member, at the beginning and whenever one fails; apart from
+    /// that the watch lasts until it is interrupted, or has seen `--count` changes.
     pub(crate) async fn run(&self) -> Result<(), Failure> {
-        let session = Session::open(&self.client).await?;
-        let (requests, outgoing) = mpsc::channel(1);
         let (key, range_end) = self.range.on_the_wire();
         let create = WatchCreateRequest {
             key,
@@ -47,53 +42,47 @@ impl Watch {
             prev_kv: self.prev_kv,
             ..WatchCreateRequest::default()
         };
-        let create = WatchRequest {
-            request_union: Some(RequestUnion::CreateRequest(create)),
-        };
-        requests
-            .send(create)
-            .await
-            .map_err(|_| lost(Effect::Reads, "the stream has ended"))?;
-        let mut client =
-            WatchClient::new(session.channel.clone()).max_decoding_message_size(REPLY_BYTES_MAX);
-        let mut answers = session
-            .call(Effect::Reads, client.watch(receiver_stream(outgoing)))
-            .await?;
+        let client = self.client.connect()?;
+        client.connect().await.map_err(failure)?;
+        let mut watcher = client.watch(create);
         let mut seen = 0;
-        let mut created = false;
         while self.count.is_none_or(|count| seen < count) {
-            let message = if created {
-                answers.message().await
-            } else {
-                outside::within(self.client.timeout, answers.message())
-                    .await
-                    .ok_or_else(|| lost(Effect::Reads, "the watch did not begin in time"))?
-            };
-            let Some(reply) = message.map_err(|status| failure(Effect::Reads, &status))? else {
-                return Err(lost(Effect::Reads, "the member ended the stream"));
-            };
-            created |= reply.created;
-            if reply.canceled {
-                return Err(Failure::new(Exit::Refused, canceled(&reply)));
-            }
-            seen += reply.events.len();
-            if !reply.events.is_empty() || (self.progress_notify && !reply.created) {
-                let text = || events_text(&reply);
-                render::answer(self.client.form, || render::watch(&reply), text);
+            match watcher.next().await.map_err(ended)? {
+                Watched::Created(_) => {}
+                Watched::Changes(header, events) => {
+                    seen += events.len();
+                    self.show(header, events);
+                }
+                Watched::Progress(header) if self.progress_notify => self.show(header, Vec::new()),
+                Watched::Progress(_) => {}
             }
         }
         Ok(())
     }
+
+    fn show(&self, header: Option<ResponseHeader>, events: Vec<Event>) {
+        let reply = WatchResponse {
+            header,
+            events,
+            ..WatchResponse::default()
+        };
+        let text = || events_text(&reply);
+        render::answer(self.client.form, || render::watch(&reply), text);
+    }
 }
 
-fn canceled(reply: &WatchResponse) -> String {
-    if reply.compact_revision > 0 {
-        return format!(
-            "refused: history before revision {} is compacted; watch from there with --rev",
-            reply.compact_revision
-        );
-    }
-    format!("refused: {}", reply.cancel_reason)
+fn ended(why: WatchEnded) -> Failure {
+    let message = match why {
+        WatchEnded::Compacted { revision } => {
+            format!("history before revision {revision} is compacted; watch from there with --rev")
+        }
+        WatchEnded::Refused { message } => message,
+        WatchEnded::Unreachable => {
+            let message = "no member carried the watch in time (--timeout)".to_owned();
+            return failure(Error::NoAnswer { message });
+        }
+    };
+    Failure::new(Exit::Refused, format!("refused: {message}"))
 }
 
 pub(super) fn events_text(reply: &WatchResponse) -> Vec<u8> {

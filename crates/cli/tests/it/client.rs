@@ -1,8 +1,8 @@
 //! The client commands against a member, and their exit codes.
 
 use crate::member::{Dir, Member, failure, synod, text_of};
-use std::io::Write as _;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdout, Stdio};
 
 fn with_input(member: &Member, arguments: &[&str], input: &str) -> String {
     let mut child = member
@@ -195,6 +195,117 @@ fn another_endpoint_is_tried_when_the_first_is_not_there() {
         member.output(&["put", "a", "1", "--endpoints", &both]),
         "OK\n"
     );
+}
+
+/// A listener that accepts nothing: connections stand, and nobody answers on them.
+fn hanging() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[test]
+fn another_endpoint_is_tried_when_the_first_hangs() {
+    let dir = Dir::new();
+    let member = Member::start(&dir);
+    let (_listener, hanging) = hanging();
+    // The order is drawn at random: in so many commands, the one that hangs comes first.
+    for key in ["a", "b", "c", "d"] {
+        let both = format!("{hanging},{}", member.endpoint);
+        let with_both = |arguments: &[&str]| {
+            let given = ["--endpoints", both.as_str(), "--timeout", "1s"];
+            member.output(&[arguments, given.as_slice()].concat())
+        };
+        assert_eq!(with_both(&["put", key, "1"]), "OK\n");
+        assert_eq!(with_both(&["get", key]), format!("{key}\n1\n"));
+        let watch = ["watch", key, "--rev", "2", "--count", "1"];
+        assert_eq!(with_both(&watch), format!("PUT\n{key}\n1\n"));
+    }
+}
+
+#[test]
+fn where_everybody_hangs_nothing_was_sent() {
+    let ((_one, first), (_two, second)) = (hanging(), hanging());
+    let both = format!("{first},{second}");
+    let arguments = ["put", "a", "1", "--endpoints", &both, "--timeout", "200ms"];
+    let (code, said) = failure(synod().args(arguments));
+    assert_eq!(code, 5, "{said}");
+    for endpoint in [first, second] {
+        let line = format!("  {endpoint}: no connection in time\n");
+        assert!(said.contains(&line), "{said}");
+    }
+}
+
+/// A command that goes on, read line by line; killed when dropped.
+struct Following {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Following {
+    fn start(member: &Member, arguments: &[&str]) -> Self {
+        let mut command = member.client(arguments);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Waits for that many lines.
+    fn read(&mut self, lines: usize) -> String {
+        let mut text = String::new();
+        for _ in 0..lines {
+            let length = self.lines.read_line(&mut text).unwrap();
+            assert!(length > 0, "the command ended after {text:?}");
+        }
+        text
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Kills a member and starts it again where it was.
+fn restart(dir: &Dir, member: Member) -> Member {
+    let endpoint = member.endpoint.clone();
+    member.kill();
+    let mut command = synod();
+    command.args(["serve", "--data-dir", &dir.join("data")]);
+    command.args(["--listen-client-urls", &endpoint]);
+    Member::run(command, &dir.join("ports"))
+}
+
+#[test]
+fn a_watch_goes_on_after_its_member_was_killed() {
+    let dir = Dir::new();
+    let mut member = Member::start(&dir);
+    let mut watch = Following::start(&member, &["watch", "a", "--rev", "2", "--count", "3"]);
+    for value in ["1", "2"] {
+        member.output(&["put", "a", value]);
+        assert_eq!(watch.read(3), format!("PUT\na\n{value}\n"));
+        member = restart(&dir, member);
+    }
+    member.output(&["put", "a", "3"]);
+    assert_eq!(watch.read(3), "PUT\na\n3\n");
+    assert!(watch.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_lease_is_kept_alive_over_the_end_of_its_member() {
+    let dir = Dir::new();
+    let mut member = Member::start(&dir);
+    member.output(&["lease", "grant", "6", "--id", "1234"]);
+    let mut keeper = Following::start(&member, &["lease", "keep-alive", "1234"]);
+    let renewed = "lease 0000000000001234 keepalived with TTL(6)\n";
+    assert_eq!(keeper.read(1), renewed);
+    member = restart(&dir, member);
+    assert_eq!(keeper.read(1), renewed);
+    member.output(&["lease", "revoke", "1234"]);
+    let ended = keeper.child.wait().unwrap();
+    assert_eq!(ended.code(), Some(3));
 }
 
 #[test]
