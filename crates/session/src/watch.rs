@@ -96,7 +96,7 @@ pub struct WatchConfig {
 impl Default for WatchConfig {
     fn default() -> Self {
         Self {
-            quiet_max: Duration::from_secs(10),
+            quiet_max: Duration::from_secs(30),
         }
     }
 }
