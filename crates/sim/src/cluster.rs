@@ -260,11 +260,13 @@ impl Cluster {
         }
         for client in &mut self.clients {
             let id = Machine::Client(client.setup.number).id();
-            client.up = client.up && self.nemesis.is_up(id);
+            if client.up && !self.nemesis.is_up(id) {
+                client.up = false;
+                // Nobody hears any more what its process watched, whether or not another comes.
+                self.record.close_watches(client.setup.number);
+            }
             if !client.up && client.holds.is_due(now, Duration::ZERO) {
                 client.up = true;
-                // Nobody hears any more what the last process watched.
-                self.record.close_watches(client.setup.number);
                 let env = self.sim.member(id);
                 Client::start(&env, client_side(&self.sim, &env), client.setup.clone());
             }
