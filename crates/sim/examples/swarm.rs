@@ -51,10 +51,11 @@ fn main() {
         operations += report.operations.total();
         virtual_time += report.virtual_time;
         println!(
-            "seed {seed}: {} in {:?} virtual {:?} {:?} bitten {:?} marks {:?}",
+            "seed {seed}: {} in {:?} virtual {:?} events {} {:?} bitten {:?} marks {:?}",
             report.verdict,
             one.elapsed(),
             report.virtual_time,
+            report.events,
             report.operations,
             report.faults_bitten,
             report.marks
