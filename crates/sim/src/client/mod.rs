@@ -88,7 +88,7 @@ impl Client {
     pub(crate) fn start(env: &Env, net: Arc<dyn Net>, setup: Setup) {
         let client = Self::new(env, net, setup);
         env.spawn("client receives", client.clone().receive());
-        env.spawn("client works", work::work(client));
+        work::start(&client);
     }
 
     /// Starts a process that reads everything, through each member in turn.

@@ -26,8 +26,13 @@ pub(crate) struct Progress {
     next: AtomicU32,
     /// Operations end at once after this: nobody waits between them any more.
     hurries: AtomicBool,
+    /// Workers of the last process that have not come to the end.
+    working: AtomicU32,
     done: AtomicBool,
 }
+
+/// A client does up to so many operations at a time; how many, follows from the workload's seed.
+const WORKERS_MAX: u64 = 6;
 
 impl Progress {
     /// Counts a start; the first is 1.
@@ -74,7 +79,18 @@ struct Work {
     lease: Option<LeaseId>,
 }
 
-pub(super) async fn work(client: Client) {
+/// Starts a client's workers, which share its operations among themselves.
+pub(super) fn start(client: &Client) {
+    let setup = &client.0.setup;
+    let mut prng = Prng::new(setup.workload_seed ^ u64::from(setup.number).rotate_right(16)).fork();
+    let workers = 1 + u32::try_from(prng.below(WORKERS_MAX)).expect("few");
+    setup.progress.working.store(workers, Ordering::Relaxed);
+    for _ in 0..workers {
+        client.env().spawn("client works", work(client.clone()));
+    }
+}
+
+async fn work(client: Client) {
     let setup = client.0.setup.clone();
     let (plan, progress) = (&setup.plan, &setup.progress);
     let mut work = Work {
@@ -119,7 +135,9 @@ pub(super) async fn work(client: Client) {
             ClientKind::Maintenance => work.maintain().await,
         }
     }
-    progress.done.store(true, Ordering::Relaxed);
+    if progress.working.fetch_sub(1, Ordering::Relaxed) == 1 {
+        progress.done.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads everything, through each member in turn.
