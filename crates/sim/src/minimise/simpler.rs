@@ -139,9 +139,10 @@ fn without(fault: &mut Fault, gone: impl Fn(Who) -> bool) -> bool {
 
 /// Lets everything heal as early as possible, by halves, and lets go of what would begin later.
 fn shorter(search: &mut Search<'_>) {
-    let mut low = Duration::ZERO;
+    // Members need as long to begin; what is shorter means nothing to a person.
+    let mut low = Duration::from_millis(100);
     for _ in 0..6 {
-        let high = search.best().run;
+        let high = search.best().run.max(low);
         let middle = rounded(low + (high - low) / 2);
         if middle <= low || middle >= high {
             return;

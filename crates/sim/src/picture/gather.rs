@@ -94,11 +94,16 @@ impl Gatherer {
         let gathered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut story = gathered.story.clone();
         story.to = gathered.now;
+        // What stops as the world ends did not stop in it.
+        story
+            .marks
+            .retain(|mark| mark.kind != MarkKind::Stopped || mark.at < gathered.now);
         story.facts = facts;
         match &report.verdict {
             Verdict::Violation { property, witness } => {
                 let at = story.violation.as_ref().map_or(story.to, |it| it.at);
                 let (property, witness) = (property.clone(), witness.clone());
+                story.title = format!("{}: {property} does not hold", story.title);
                 story.violation = Some(Violation {
                     at,
                     property,

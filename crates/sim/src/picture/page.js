@@ -508,7 +508,8 @@ function drawStrip() {
     const row = kinds.indexOf(band.kind);
     pen.fillStyle = FAULT[kinds[Math.max(row, 0)]][1];
     pen.globalAlpha = 0.55;
-    pen.fillRect(place(band.at), 3 + Math.max(row, 0) * 5, Math.max(place(band.until) - place(band.at), 2), 4);
+    const left = Math.max(place(band.at), LABEL);
+    pen.fillRect(left, 3 + Math.max(row, 0) * 5, Math.max(place(band.until) - left, 2), 4);
   }
   pen.globalAlpha = 1;
   if (violation) { pen.fillStyle = RED; pen.fillRect(place(violation.at) - 1, 0, 2, STRIP); }
@@ -675,6 +676,7 @@ function swatch(inner) {
 function legend() {
   const place = document.getElementById("legend");
   const row = (title, entries) => {
+    if (entries.length === 0) return;
     const group = document.createElement("div"), h = document.createElement("h2");
     group.className = "group";
     h.textContent = title;
