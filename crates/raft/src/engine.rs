@@ -20,12 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use synod_env::{BoxFuture, Bug, Env, MemberId, oneshot, planted, watch};
 use synod_log::{BarrierError, Capabilities, Engine, Index, Machine, ProposeError, Status};
 use synod_protocols::Port;
-use synod_storage::{Log, Priority, Recovered};
+use synod_storage::{Health, Log, Priority, Recovered};
 
 /// openraft's handle, as we use it.
 pub(crate) type Handle = Raft<Types, StateMachine>;
@@ -229,7 +229,11 @@ impl OpenRaft {
             config.proposals_max,
             config.proposals_bytes_max,
         );
-        let status = status::feed(&env, &raft, config.heartbeat);
+        let status = status::feed(&env, &raft, log.health(), config.heartbeat);
+        env.spawn(
+            "raft-log-health",
+            stop_with_log(Arc::downgrade(&raft), log.health()),
+        );
         Ok(Self {
             env,
             raft,
@@ -313,6 +317,22 @@ impl Engine for OpenRaft {
             // Nothing is ever sent: the end of the task is the message.
             let (Ok(()) | Err(oneshot::Dropped)) = stopped.await;
         })
+    }
+}
+
+/// Stops openraft when the log has failed. The log may fail over something that openraft did not
+/// ask for and does not wait for, a marker perhaps: then it would go on leading, and followers
+/// would go on following a leader that can append nothing.
+async fn stop_with_log(raft: Weak<Handle>, mut health: watch::Receiver<Health>) {
+    while health.borrow_seen().fatal.is_none() {
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+    if let Some(raft) = raft.upgrade()
+        && let Err(error) = raft.shutdown().await
+    {
+        tracing::error!(%error, "engine ended badly");
     }
 }
 

@@ -9,20 +9,31 @@ use openraft_rt::{Select2, WatchReceiver as _};
 use std::time::Duration;
 use synod_env::{Env, MemberId, watch};
 use synod_log::{Epoch, Index, Progress, Role, Status};
+use synod_storage::Health;
 
 /// Translates what openraft reports from now on.
 ///
 /// A change of role, epoch, leader or membership is passed on at once. Indices change with each
 /// write, several times; they are passed on at once after a pause and then every `pace`, so that
 /// a busy engine does not wake observers for each step of each write.
-pub(crate) fn feed(env: &Env, raft: &Handle, pace: Duration) -> watch::Receiver<Status> {
+///
+/// What has stopped the log has stopped the engine, whether openraft has noticed or not.
+pub(crate) fn feed(
+    env: &Env,
+    raft: &Handle,
+    health: watch::Receiver<Health>,
+    pace: Duration,
+) -> watch::Receiver<Status> {
     let all = raft.metrics();
     let mut cluster = raft.server_metrics();
     let mut indices = raft.data_metrics();
     let (sender, receiver) = watch::channel(translate(&all.borrow_watched()));
     env.spawn("raft-status", async move {
         let publish = || {
-            let status = translate(&all.borrow_watched());
+            let mut status = translate(&all.borrow_watched());
+            if status.fatal.is_none() {
+                status.fatal.clone_from(&health.borrow().fatal);
+            }
             sender.send_if(|held| {
                 let differs = *held != status;
                 *held = status;

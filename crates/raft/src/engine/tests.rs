@@ -400,6 +400,25 @@ fn a_failed_sync_stops_the_engine_for_good() {
     }
 }
 
+/// Nobody waits for the marker that closes the tail of an idle log.
+#[test]
+fn a_log_that_fails_while_nobody_waits_for_it_stops_the_engine_too() {
+    for seed in 0..10 {
+        let member = member(seed, &Limits::default());
+        let nemesis = member.sim.nemesis();
+        member.run(async {
+            member.engine.propose(batch(1)).await.unwrap();
+            nemesis.set_disk_errors(ONE, DiskOp::Write, 1_000_000);
+            member.env.sleep(millis(500)).await;
+            let status = member.engine.status().borrow().clone();
+            let fatal = status.fatal.expect("it says why");
+            assert!(fatal.contains("injected"), "{fatal}");
+            let refused = member.engine.propose(batch(2)).await;
+            assert_eq!(refused, Err(ProposeError::Stopped), "seed {seed}");
+        });
+    }
+}
+
 #[test]
 fn a_snapshot_that_fails_is_reported_and_nothing_else_happens() {
     let member = member(6, &small());
