@@ -4,7 +4,6 @@
 use crate::{Scenario, file, run};
 use std::path::PathBuf;
 
-#[expect(clippy::disallowed_methods, reason = "the files lie beside the source")]
 fn corpus() -> Vec<(String, String)> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/scenarios");
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)

@@ -148,26 +148,6 @@ fn a_member_that_never_comes_back_is_a_violation_of_liveness() {
     assert_eq!(property, "liveness");
 }
 
-/// Scenarios that once failed, and those that a person wrote because they are hard.
-#[test]
-fn every_scenario_on_file_passes() {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/scenarios");
-    let entries = std::fs::read_dir(directory).expect("the scenarios are there");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("a directory can be read").path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scenario in {directory}");
-    for path in paths {
-        let text = std::fs::read_to_string(&path).expect("a scenario is text");
-        let scenario = crate::file::read(&text);
-        let scenario = scenario.unwrap_or_else(|mistake| panic!("{}:{mistake}", path.display()));
-        let report = passes(&scenario);
-        let bitten: u64 = report.faults_bitten.values().sum();
-        assert!(bitten > 0, "{}: no fault bit", scenario.name);
-    }
-}
-
 /// Set in the process that only prints fingerprints.
 const ONLY_PRINT: &str = "SYNOD_SIM_PRINT_FINGERPRINTS";
 

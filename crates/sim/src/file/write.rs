@@ -41,7 +41,7 @@ fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> &'static str
     name
 }
 
-/// Writes a scenario so that [`super::read`] gives the same one.
+/// Writes a scenario so that [`super::read()`] gives the same one.
 #[must_use]
 pub fn write(scenario: &Scenario) -> String {
     let mut file = String::new();

@@ -407,7 +407,10 @@ fn room_is_given_to_as_many_of_the_first_entries_as_fit() {
 
     // Half of the reserve is given away, and not more.
     let (small, few) = log.admit_some([100; 1_000], Priority::Reserve).unwrap();
-    assert!((2..=5).contains(&few), "{few} of 512 bytes in half of 2 KiB");
+    assert!(
+        (2..=5).contains(&few),
+        "{few} of 512 bytes in half of 2 KiB"
+    );
     assert!(log.admit_some([100], Priority::Reserve).is_err());
     assert!(log.has_room_for_votes());
     let mut index = 0;
