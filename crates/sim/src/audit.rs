@@ -7,9 +7,14 @@
 
 use crate::record::Record;
 use bytes::Bytes;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use synod_checker::{ClientId, Revision, WatchEvent, WatchId, WatchRequest};
-use synod_node::WatchEvent as Told;
+use synod_env::BoxFuture;
+use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
+use synod_node::{Node, WatchEvent as Told};
 use synod_state::Root;
+use synod_state::command::{Batch, Command};
 
 /// Not a client's number: of the one who follows the log.
 const AUDITOR: ClientId = ClientId(u32::MAX);
@@ -17,9 +22,13 @@ const AUDITOR: ClientId = ClientId(u32::MAX);
 /// Most revisions told at a time.
 const REVISIONS_MAX: usize = 1_000;
 
+/// Follows the log, whichever member applies it first; clones follow as one.
+#[derive(Clone, Default)]
+pub(crate) struct Audit(Arc<Mutex<Followed>>);
+
 /// How far the log has been followed.
 #[derive(Default)]
-pub(crate) struct Audit {
+struct Followed {
     watch: Option<WatchId>,
     /// Everything up to this revision has been told.
     told: Revision,
@@ -27,7 +36,88 @@ pub(crate) struct Audit {
 
 impl Audit {
     /// Tells what is new in `root`, which a member has applied.
-    pub(crate) fn follow(&mut self, root: &Root, record: &Record) {
+    pub(crate) fn follow(&self, root: &Root, record: &Record) {
+        let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.follow(root, record);
+    }
+}
+
+/// A member's state, followed at each step: what a compaction takes away has been told by then.
+pub(crate) struct Audited {
+    machine: Box<dyn Machine>,
+    /// The member around it, once it runs. What is applied before that was followed in an
+    /// earlier life, or is found by the next look at its state.
+    node: Arc<OnceLock<Node>>,
+    audit: Audit,
+    record: Record,
+}
+
+impl Audited {
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        node: Arc<OnceLock<Node>>,
+        audit: Audit,
+        record: Record,
+    ) -> Self {
+        Self {
+            machine,
+            node,
+            audit,
+            record,
+        }
+    }
+
+    fn apply_and_follow(&mut self, entries: Vec<Entry>) {
+        self.machine.apply(entries);
+        if let Some(node) = self.node.get() {
+            self.audit.follow(&node.root(), &self.record);
+        }
+    }
+}
+
+impl Machine for Audited {
+    fn apply(&mut self, entries: Vec<Entry>) {
+        if entries.len() == 1 {
+            self.apply_and_follow(entries);
+            return;
+        }
+        let mut together = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if !together.is_empty() && compacts(&entry) {
+                self.apply_and_follow(std::mem::take(&mut together));
+            }
+            together.push(entry);
+        }
+        self.apply_and_follow(together);
+    }
+
+    fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {
+        self.machine.snapshot(at, position)
+    }
+
+    fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
+        self.machine.outgoing()
+    }
+
+    fn incoming(&mut self, at: Index, position: Bytes) -> Box<dyn SnapshotReceiver> {
+        self.machine.incoming(at, position)
+    }
+
+    fn install(&mut self, received: Box<dyn ReceivedSnapshot>) {
+        self.machine.install(received);
+    }
+}
+
+/// Whether applying an entry can take history away.
+fn compacts(entry: &Entry) -> bool {
+    Batch::decode(entry.batch.clone()).is_ok_and(|batch| {
+        let mut commands = batch.commands.iter();
+        commands.any(|command| matches!(command, Command::Compact { .. }))
+    })
+}
+
+impl Followed {
+    fn follow(&mut self, root: &Root, record: &Record) {
         while root.revision() > self.told.max(1) {
             let from = self.told.max(1) + 1;
             let watch = self.watch(from, record);

@@ -82,6 +82,7 @@ impl Cluster {
     /// The machines of a scenario, all switched off.
     pub(crate) fn new(sim: Sim, scenario: &Scenario, record: &Record) -> Self {
         let parcels = Parcels::default();
+        let audit = Audit::default();
         let ids = (1..=scenario.members).map(|number| Machine::Member(number).id());
         let ids: std::collections::BTreeSet<_> = ids.collect();
         let plans = &scenario.workload.clients;
@@ -109,6 +110,7 @@ impl Cluster {
                 clients: u32::try_from(clients.len() + 1).expect("clients are few"),
                 parcels: parcels.clone(),
                 record: record.clone(),
+                audit: audit.clone(),
                 is_judged: true,
             },
             holds: Holds::default(),
@@ -123,7 +125,7 @@ impl Cluster {
             nemesis: sim.nemesis(),
             members: members.collect(),
             clients,
-            audit: Audit::default(),
+            audit,
             sim,
             parcels,
             record: record.clone(),

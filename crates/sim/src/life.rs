@@ -1,11 +1,12 @@
 //! One life of a member: from its disk to the end of its process.
 
+use crate::audit::{Audit, Audited};
 use crate::record::Record;
 use crate::server;
 use crate::wire::Parcels;
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use synod_checker::MemberEvent;
 use synod_env::{Env, Limits, MemberId, Net, watch};
@@ -45,6 +46,7 @@ pub(crate) struct Birth {
     pub(crate) clients: u32,
     pub(crate) parcels: Parcels,
     pub(crate) record: Record,
+    pub(crate) audit: Audit,
     /// Its starts are told to the judges.
     pub(crate) is_judged: bool,
 }
@@ -136,12 +138,16 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
         return Stage::Stopped(in_full(&error));
     }
     let port = peers.port(Service::Engine);
+    let followed = Arc::new(OnceLock::new());
+    let (audit, record) = (birth.audit.clone(), birth.record.clone());
+    let machine = Box::new(Audited::new(machine, Arc::clone(&followed), audit, record));
     let engine = synod_raft::start(env.clone(), timing, log, recovered, position, machine, port);
     let engine = match engine.await {
         Ok(engine) => engine,
         Err(error) => return Stage::Unfit(in_full(&error)),
     };
     let node = prepared.start(engine, peers.port(Service::Node));
+    drop(followed.set(node.clone()));
     progress.set(Stage::Serving(node.clone()));
     let serving = server::serve(node.clone(), clients, birth.parcels, birth.clients);
     env.spawn("serve clients", serving);
