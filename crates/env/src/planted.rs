@@ -25,7 +25,7 @@ pub enum Bug {
     RevisionGoesBack,
     /// A watch that resumes misses the first event (etcd#17529).
     ResumeSkipsEvent,
-    /// Leases expire by the wall clock.
+    /// Leases go by the wall clock: when they end, and how long they are believed in.
     ExpireByWallClock,
     /// A renewal is answered while the expiry is already under way.
     RenewDuringExpiry,

@@ -1,6 +1,6 @@
 //! The handle through which a member reaches the world.
 
-use crate::{Disk, Instant, Net, Reading, WallTime};
+use crate::{Bug, Disk, Instant, Net, Reading, WallTime, planted};
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
@@ -79,6 +79,14 @@ impl Env {
     /// The decision clock.
     #[must_use]
     pub fn clock(&self) -> Reading {
+        if planted(Bug::ExpireByWallClock) {
+            let ms = u64::try_from(self.0.wall().0).unwrap_or(0);
+            let wall_ns = ms.saturating_mul(1_000_000);
+            return Reading {
+                boot_ns: wall_ns,
+                raw_ns: wall_ns,
+            };
+        }
         self.0.clock()
     }
 

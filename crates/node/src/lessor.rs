@@ -71,7 +71,7 @@ pub(crate) async fn renew(
         let Some((reign, _)) = prove(shared, engine, deadline).await else {
             return not_here;
         };
-        let now = shared.clock();
+        let now = shared.env.clock();
         let renewal = of_reign(&mut shared.reigning(), reign)
             .map(|reigning| reigning.leases.renew(now, lease));
         match renewal {
@@ -109,7 +109,7 @@ pub(crate) async fn times(
     let Some((reign, at)) = prove(shared, engine, deadline).await else {
         return not_here;
     };
-    let now = shared.clock();
+    let now = shared.env.clock();
     let times = of_reign(&mut shared.reigning(), reign)
         .map(|reigning| reigning.leases.remaining(now, lease));
     match times {

@@ -72,7 +72,7 @@ impl Replica {
         if changes.is_empty() {
             return;
         }
-        let now = self.shared.clock();
+        let now = self.shared.env.clock();
         let mut reigning = self.shared.reigning();
         let Some(Reigning { leases, .. }) = reigning.as_mut() else {
             return;
@@ -103,7 +103,7 @@ impl Replica {
             }
             return;
         }
-        let now = self.shared.clock();
+        let now = self.shared.env.clock();
         let root = self.state.root();
         let leases = root.leases().map(|lease| {
             let recorded = lease.remaining_ms > 0;

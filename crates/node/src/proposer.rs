@@ -462,7 +462,7 @@ impl Proposer {
 
     /// Service time now, if this member reigns.
     fn service_time_ms(&self) -> Option<u64> {
-        let now = self.shared.clock();
+        let now = self.shared.env.clock();
         let reigning = self.shared.reigning();
         reigning.as_ref().map(|r| r.service_time_ms(now))
     }

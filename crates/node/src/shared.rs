@@ -9,7 +9,7 @@ use crate::watch::Hub;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use synod_env::{Bug, Env, Instant, MemberId, Reading, oneshot, planted, queue, watch};
+use synod_env::{Env, Instant, MemberId, Reading, oneshot, queue, watch};
 use synod_log::Epoch;
 use synod_state::command::Command;
 use synod_state::reply::Reply;
@@ -116,19 +116,6 @@ impl Shared {
                 Err(oneshot::Dropped) => return Err(Failure::Unknown),
             }
         }
-    }
-
-    /// The decision clock.
-    pub(crate) fn clock(&self) -> Reading {
-        if planted(Bug::ExpireByWallClock) {
-            let ms = u64::try_from(self.env.wall().0).unwrap_or(0);
-            let wall_ns = ms.saturating_mul(1_000_000);
-            return Reading {
-                boot_ns: wall_ns,
-                raw_ns: wall_ns,
-            };
-        }
-        self.env.clock()
     }
 
     pub(crate) fn inflight(&self) -> MutexGuard<'_, Inflight> {

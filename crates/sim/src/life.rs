@@ -11,9 +11,9 @@ use std::time::Duration;
 use synod_checker::MemberEvent;
 use synod_env::{Env, Limits, MemberId, Net, watch};
 use synod_node::{Node, OpenError, Opened};
-
 use synod_protocols::peers::{Peers, Service};
 use synod_protocols::{Hello, peers};
+use synod_raft::StartError;
 use synod_storage::StorageError;
 use synod_storage::identity::Founding;
 
@@ -144,6 +144,8 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
     let engine = synod_raft::start(env.clone(), timing, log, recovered, position, machine, port);
     let engine = match engine.await {
         Ok(engine) => engine,
+        // What openraft could not read now it may read the next time.
+        Err(error @ StartError::Engine(_)) => return Stage::Stopped(in_full(&error)),
         Err(error) => return Stage::Unfit(in_full(&error)),
     };
     let node = prepared.start(engine, peers.port(Service::Node));

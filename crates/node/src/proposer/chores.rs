@@ -38,7 +38,7 @@ impl Proposer {
         if outcome.is_some() {
             return;
         }
-        let now = self.shared.clock();
+        let now = self.shared.env.clock();
         let mut reigning = self.shared.reigning();
         let Some(reigning) = reigning.as_mut().filter(|r| r.reign == reign) else {
             return;
@@ -50,7 +50,7 @@ impl Proposer {
     }
 
     pub(super) fn tick_leases(&mut self) {
-        let now = self.shared.clock();
+        let now = self.shared.env.clock();
         let most = self.limits().lease_expire_batch_max;
         let (expired, checkpoints) = {
             let mut reigning = self.shared.reigning();
