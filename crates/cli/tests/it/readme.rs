@@ -62,8 +62,16 @@ fn the_quickstart_does_what_it_says() {
             }
         }
     }
-    assert!(run >= 3, "the README has a start, a put and a get");
-    assert_eq!(printed, "OK\ngreeting\nhello\n");
+    assert!(
+        run >= 4,
+        "the README has a start, a put, a get and a simulated run"
+    );
+    let simulated = printed.strip_prefix("OK\ngreeting\nhello\n");
+    let simulated = simulated.unwrap_or_else(|| panic!("{printed}"));
+    assert!(
+        simulated.starts_with("seed 7 · 3 members · passed · "),
+        "{simulated}"
+    );
     // The README says where the data lies.
     assert!(dir.path().join("default.synod").is_dir());
 }
