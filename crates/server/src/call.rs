@@ -27,7 +27,9 @@ impl Call {
         Self {
             deadline: client_deadline.map_or(server_deadline, |client| client.min(server_deadline)),
             client_deadline,
-            require_leader: headers.contains_key("hasleader"),
+            require_leader: headers
+                .get("hasleader")
+                .is_some_and(|value| value == "true"),
         }
     }
 

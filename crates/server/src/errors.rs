@@ -47,6 +47,12 @@ errors! {
     // What a gRPC server says when the time that the client gave is over.
     DEADLINE_EXCEEDED DeadlineExceeded "context deadline exceeded",
 
+    // What etcd's locks and elections say is not in its table, so it has no code of its own.
+    LOCK_SESSION_EXPIRED Unknown "mutex: session is expired",
+    LEADER_NOT_PROVIDED Unknown "\"leader\" field must be provided",
+    NOT_ELECTED Unknown "election: not leader",
+    NOBODY_ELECTED Unknown "election: no leader",
+
     // etcd takes a number for a compare that it does not know for some compare or other.
     COMPARE_UNKNOWN InvalidArgument "etcdserver: unknown compare result or target",
 }

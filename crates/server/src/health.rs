@@ -1,8 +1,7 @@
 //! The service `grpc.health.v1.Health`. As with etcd, only the server as a whole has a name: "".
 
-use crate::Server;
 use crate::metrics::Handling;
-use crate::stop::Stop;
+use crate::stop::End;
 use futures_util::{Stream, StreamExt as _, stream};
 use synod_api::health as pb;
 use synod_api::health::health_check_response::ServingStatus;
@@ -25,19 +24,17 @@ pub(crate) fn check(request: &pb::HealthCheckRequest) -> Result<pb::HealthCheckR
     }
 }
 
-impl Server {
-    /// Tells how the service is and then nothing more until the server stops.
-    pub(crate) fn health_watch(
-        &self,
-        request: &pb::HealthCheckRequest,
-        handling: Handling,
-    ) -> impl Stream<Item = Result<pb::HealthCheckResponse, Status>> + Send + 'static {
-        let now = if request.service.is_empty() {
-            SERVING
-        } else {
-            SERVICE_UNKNOWN
-        };
-        let states = stream::iter([Ok(now)]).chain(stream::pending());
-        Stop::new(&self.stopping).or(states, handling)
-    }
+/// Tells how the service is and then nothing more until the server stops.
+pub(crate) fn watch(
+    request: &pb::HealthCheckRequest,
+    end: End,
+    handling: Handling,
+) -> impl Stream<Item = Result<pb::HealthCheckResponse, Status>> + Send + 'static {
+    let now = if request.service.is_empty() {
+        SERVING
+    } else {
+        SERVICE_UNKNOWN
+    };
+    let states = stream::iter([Ok(now)]).chain(stream::pending());
+    end.after(states, handling)
 }

@@ -4,7 +4,7 @@ use crate::Server;
 use crate::call::Call;
 use crate::kv::mismatch;
 use crate::metrics::Handling;
-use crate::stop::Stop;
+use crate::stop::End;
 use futures_util::{Stream, StreamExt as _};
 use http::header::HeaderMap;
 use std::sync::Arc;
@@ -109,14 +109,14 @@ impl Server {
     pub(crate) fn lease_keep_alive(
         self: Arc<Self>,
         requests: Streaming<pb::LeaseKeepAliveRequest>,
+        end: End,
         handling: Handling,
     ) -> impl Stream<Item = Result<pb::LeaseKeepAliveResponse, Status>> + Send + 'static {
-        let stop = Stop::new(&self.stopping);
         let renewals = requests.map(move |request| {
             let server = Arc::clone(&self);
             async move { server.renew(request?).await }
         });
-        stop.or(renewals.buffered(RENEWALS_MAX), handling)
+        end.after(renewals.buffered(RENEWALS_MAX), handling)
     }
 
     async fn renew(

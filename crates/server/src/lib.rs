@@ -7,13 +7,16 @@
 
 mod call;
 mod cluster;
+mod election;
 mod errors;
 mod grpc;
 mod health;
 mod http;
 mod kv;
 mod lease;
+mod line;
 mod listen;
+mod lock;
 mod maintenance;
 mod methods;
 mod metrics;
@@ -28,7 +31,7 @@ pub use listen::serve;
 pub use metrics::ProcessUsage;
 
 use crate::metrics::Metrics;
-use crate::stop::Stopping;
+use crate::stop::{Leaderless, Stopping};
 use std::sync::Arc;
 use std::time::Duration;
 use synod_node::Node;
@@ -68,6 +71,9 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long requests that are under way may take when the server stops.
     pub drain: Duration,
+    /// How long no leader may be known before the streams and waits of clients that insist on one
+    /// are ended.
+    pub leaderless_max: Duration,
     /// Runtimes that serve the connections, each having its turn; if there are none, the runtime
     /// that accepts them does.
     pub workers: Vec<Handle>,
@@ -88,6 +94,8 @@ impl Config {
             keep_alive_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
+            // Three times its election timeout.
+            leaderless_max: Duration::from_secs(3),
             workers: Vec::new(),
             process_usage: None,
         }
@@ -101,6 +109,7 @@ pub(crate) struct Server {
     config: Config,
     metrics: Arc<Metrics>,
     stopping: Arc<Stopping>,
+    leaderless: Leaderless,
 }
 
 impl Server {
@@ -110,6 +119,7 @@ impl Server {
             config,
             metrics: Arc::new(Metrics::new()),
             stopping: Arc::default(),
+            leaderless: Leaderless::default(),
         }
     }
 

@@ -42,10 +42,14 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     {
         let mut accepting = pin!(accept_all(&server, &http, &listeners, &mut connections));
+        let mut watching = pin!(server.watch_leader());
         let mut shutdown = pin!(shutdown);
         poll_fn(|cx| match shutdown.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
-            Poll::Pending => accepting.as_mut().poll(cx),
+            Poll::Pending => {
+                let Poll::Pending = watching.as_mut().poll(cx);
+                accepting.as_mut().poll(cx)
+            }
         })
         .await;
     }

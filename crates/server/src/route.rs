@@ -8,6 +8,7 @@ use crate::health;
 use crate::http::not_grpc;
 use crate::methods::Method;
 use crate::metrics::Handling;
+use crate::stop::End;
 use crate::watch::Responses;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Request, Response, Version};
@@ -15,7 +16,6 @@ use hyper::body::Incoming;
 use prost::Message;
 use std::sync::Arc;
 use synod_api::etcdserverpb as pb;
-use synod_api::health as health_pb;
 use synod_env::world::DeadlinePassed;
 use synod_node::Failure;
 use tonic::{Code, Status};
@@ -37,6 +37,7 @@ impl Server {
         }
 
         let message_bytes_max = server.message_bytes_max();
+        let end = || End::new(&server, &call);
         // Reads the message, awaits the handler, and makes the response.
         macro_rules! unary {
             (|$message:ident| $answer:expr) => {
@@ -52,6 +53,19 @@ impl Server {
                 Box::pin(async move { unary!(|$message| $answer) }).await
             };
         }
+        // Reads the message and makes the stream of responses.
+        macro_rules! stream {
+            (|$message:ident, $end:ident| $responses:expr) => {{
+                let $end = end();
+                Box::pin(async move {
+                    match server.receive(request, call).await {
+                        Ok($message) => grpc::respond_stream($responses),
+                        Err(status) => refuse(handling, &status),
+                    }
+                })
+                .await
+            }};
+        }
         match method {
             Method::Put => unary!(|m| server.put(m, call).await),
             Method::Range => unary!(|m| server.range(m, call).await),
@@ -61,8 +75,9 @@ impl Server {
 
             Method::Watch => match server.node.watch() {
                 Ok(watches) => {
-                    let serve = Arc::clone(&server);
-                    let responses = |requests| Responses::new(serve, requests, watches, handling);
+                    let (serve, end) = (Arc::clone(&server), end());
+                    let responses =
+                        |requests| Responses::new(serve, requests, watches, end, handling);
                     Box::pin(grpc::stream(request, message_bytes_max, responses)).await
                 }
                 Err(failure) => refuse(handling, &call.status(&failure)),
@@ -71,7 +86,8 @@ impl Server {
             Method::LeaseGrant => rare!(|m| server.lease_grant(m, call).await),
             Method::LeaseRevoke => rare!(|m| server.lease_revoke(m, call).await),
             Method::LeaseKeepAlive => {
-                let responses = |requests| server.lease_keep_alive(requests, handling);
+                let end = end();
+                let responses = |requests| server.lease_keep_alive(requests, end, handling);
                 Box::pin(grpc::stream(request, message_bytes_max, responses)).await
             }
             Method::LeaseTimeToLive => rare!(|m| server.lease_time_to_live(m, call).await),
@@ -90,14 +106,19 @@ impl Server {
 
             Method::HealthCheck => rare!(|m| health::check(&m)),
             Method::HealthWatch => {
-                match server
-                    .receive::<health_pb::HealthCheckRequest>(request, call)
-                    .await
-                {
-                    Ok(message) => grpc::respond_stream(server.health_watch(&message, handling)),
-                    Err(status) => refuse(handling, &status),
-                }
+                stream!(|m, end| health::watch(&m, end, handling))
             }
+
+            Method::Lock => rare!(|m| server.lock(m, call).await),
+            Method::Unlock => rare!(|m| server.unlock(m, call).await),
+
+            Method::Campaign => rare!(|m| server.campaign(m, call).await),
+            Method::Proclaim => rare!(|m| server.proclaim(m, call).await),
+            Method::Leader => rare!(|m| server.leader(m, call).await),
+            Method::Observe => {
+                stream!(|m, end| end.after(server.observe(m, call), handling))
+            }
+            Method::Resign => rare!(|m| server.resign(m, call).await),
 
             Method::RangeStream
             | Method::MemberAdd
@@ -126,14 +147,7 @@ impl Server {
             | Method::RoleList
             | Method::RoleDelete
             | Method::RoleGrantPermission
-            | Method::RoleRevokePermission
-            | Method::Lock
-            | Method::Unlock
-            | Method::Campaign
-            | Method::Proclaim
-            | Method::Leader
-            | Method::Observe
-            | Method::Resign => refuse(handling, &not_served(method)),
+            | Method::RoleRevokePermission => refuse(handling, &not_served(method)),
         }
     }
 

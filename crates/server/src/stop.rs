@@ -1,10 +1,15 @@
-//! Ending connections and streams when the server stops, so that clients go on elsewhere.
+//! Ending connections, streams and waits from the server's side: when it stops, so that clients go
+//! on elsewhere, and when it knows no leader and the client insists on one.
 
-use crate::errors;
+use crate::Server;
+use crate::call::Call;
+use crate::errors::{self, Error};
 use crate::metrics::Handling;
 use futures_util::Stream;
 use std::collections::BTreeMap;
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -79,17 +84,6 @@ impl Stop {
             Poll::Pending
         }
     }
-
-    /// The items of `stream` until the server stops, and then an error that has the client go on
-    /// elsewhere.
-    pub(crate) fn or<S>(self, stream: S, handling: Handling) -> Until<S> {
-        Until {
-            stream: Box::pin(stream),
-            stop: self,
-            handling,
-            over: false,
-        }
-    }
 }
 
 impl Drop for Stop {
@@ -100,10 +94,99 @@ impl Drop for Stop {
     }
 }
 
-/// See [`Stop::or`].
+/// Tells those who insist on a leader, each time that none has been known for too long. Whoever
+/// comes later waits for the next time.
+#[derive(Debug, Default)]
+pub(crate) struct Leaderless(Mutex<Arc<Stopping>>);
+
+impl Leaderless {
+    fn next(&self) -> Stop {
+        Stop::new(&self.lock())
+    }
+
+    fn tell(&self) {
+        let waiting = std::mem::take(&mut *self.lock());
+        waiting.begin();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Stopping>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Server {
+    /// Looks after the leader for ever. Beyond [`crate::Config::leaderless_max`] without one, it
+    /// tells those who insist on one, again and again: some may have come in between.
+    pub(crate) async fn watch_leader(&self) -> Infallible {
+        let leaderless_max = self.config.leaderless_max;
+        let mut seen = self.node.now();
+        loop {
+            self.node.env().sleep(leaderless_max / LOOKS).await;
+            let now = self.node.now();
+            if self.node.status().leader.is_some() {
+                seen = now;
+            } else if now.saturating_since(seen) >= leaderless_max {
+                self.leaderless.tell();
+            }
+        }
+    }
+}
+
+/// So many looks after the leader within the longest time without one.
+const LOOKS: u32 = 10;
+
+/// What ends a stream or a wait from the server's side.
+#[derive(Debug)]
+pub(crate) struct End {
+    stop: Stop,
+    /// Only if the client insists on a leader.
+    leaderless: Option<Stop>,
+}
+
+impl End {
+    pub(crate) fn new(server: &Server, call: &Call) -> Self {
+        Self {
+            stop: Stop::new(&server.stopping),
+            leaderless: call.require_leader.then(|| server.leaderless.next()),
+        }
+    }
+
+    /// Ready, with what the client is told, once it has to go on elsewhere.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        if self.stop.poll(cx).is_ready() {
+            return Poll::Ready(errors::STOPPED);
+        }
+        match &mut self.leaderless {
+            Some(leaderless) => leaderless.poll(cx).map(|()| errors::NO_LEADER),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What `wait` comes to, unless it has to end before.
+    pub(crate) async fn or<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Error> {
+        let mut wait = pin!(wait);
+        poll_fn(|cx| match wait.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+
+    /// The items of `stream` until it has to end, and then the error that says why.
+    pub(crate) fn after<S>(self, stream: S, handling: Handling) -> Until<S> {
+        Until {
+            stream: Box::pin(stream),
+            end: self,
+            handling,
+            over: false,
+        }
+    }
+}
+
+/// See [`End::after`].
 pub(crate) struct Until<S> {
     stream: Pin<Box<S>>,
-    stop: Stop,
+    end: End,
     handling: Handling,
     over: bool,
 }
@@ -118,8 +201,8 @@ impl<T, S: Stream<Item = Result<T, Status>>> Stream for Until<S> {
         }
         let next = match this.stream.as_mut().poll_next(cx) {
             Poll::Ready(next) => next,
-            Poll::Pending => match this.stop.poll(cx) {
-                Poll::Ready(()) => Some(Err(errors::STOPPED.into())),
+            Poll::Pending => match this.end.poll(cx) {
+                Poll::Ready(error) => Some(Err(error.into())),
                 Poll::Pending => return Poll::Pending,
             },
         };

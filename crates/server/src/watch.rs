@@ -6,7 +6,7 @@
 
 use crate::errors;
 use crate::metrics::Handling;
-use crate::stop::Stop;
+use crate::stop::End;
 use crate::{Server, translate};
 use futures_util::{Stream, StreamExt as _};
 use std::pin::Pin;
@@ -29,7 +29,7 @@ pub(crate) struct Responses {
     /// `None` once the client has closed its side. What it watches goes on.
     requests: Option<Streaming<pb::WatchRequest>>,
     stream: WatchStream,
-    stop: Stop,
+    end: End,
     handling: Handling,
     over: bool,
 }
@@ -39,14 +39,14 @@ impl Responses {
         server: Arc<Server>,
         requests: Streaming<pb::WatchRequest>,
         stream: WatchStream,
+        end: End,
         handling: Handling,
     ) -> Self {
-        let stop = Stop::new(&server.stopping);
         Self {
             server,
             requests: Some(requests),
             stream,
-            stop,
+            end,
             handling,
             over: false,
         }
@@ -101,10 +101,7 @@ impl Responses {
                 Poll::Pending => {}
             }
             if !requested {
-                return self
-                    .stop
-                    .poll(cx)
-                    .map(|()| Some(Err(errors::STOPPED.into())));
+                return self.end.poll(cx).map(|error| Some(Err(error.into())));
             }
         }
         cx.waker().wake_by_ref();

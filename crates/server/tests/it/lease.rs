@@ -1,19 +1,13 @@
 //! The service Lease, on a real socket.
 
-use crate::member::{Running, error, get, header, put, requests, soon, start};
+use crate::member::{error, get, header, put, requests, soon, start};
 use synod_api::etcdserverpb as pb;
 use tonic::Code;
-
-async fn grant(member: &Running, ttl: i64, id: i64) -> pb::LeaseGrantResponse {
-    let request = pb::LeaseGrantRequest { ttl, id };
-    let granted = soon(member.lease().lease_grant(request)).await;
-    granted.expect("the lease is new").into_inner()
-}
 
 #[tokio::test]
 async fn a_lease_is_granted_what_it_asks_for_but_no_less_than_the_least() {
     let member = start().await;
-    let granted = grant(&member, 60, 5).await;
+    let granted = member.grant(60, 5).await;
     let expected = pb::LeaseGrantResponse {
         header: header(1),
         id: 5,
@@ -21,9 +15,9 @@ async fn a_lease_is_granted_what_it_asks_for_but_no_less_than_the_least() {
         error: String::new(),
     };
     assert_eq!(granted, expected);
-    assert_eq!(grant(&member, 1, 6).await.ttl, 2);
-    assert_eq!(grant(&member, -1, 7).await.ttl, 2);
-    assert!(grant(&member, 60, 0).await.id > 0);
+    assert_eq!(member.grant(1, 6).await.ttl, 2);
+    assert_eq!(member.grant(-1, 7).await.ttl, 2);
+    assert!(member.grant(60, 0).await.id > 0);
 
     let mut lease = member.lease();
     let again = soon(lease.lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 5 })).await;
@@ -43,7 +37,7 @@ async fn a_lease_is_granted_what_it_asks_for_but_no_less_than_the_least() {
 #[tokio::test]
 async fn a_lease_takes_its_keys_with_it() {
     let member = start().await;
-    grant(&member, 60, 5).await;
+    member.grant(60, 5).await;
     for key in ["b", "a"] {
         let request = pb::PutRequest {
             lease: 5,
@@ -108,7 +102,7 @@ async fn a_lease_that_does_not_exist_has_a_time_to_live_of_minus_one() {
 async fn all_leases_are_listed() {
     let member = start().await;
     for id in [9, 3, 6] {
-        grant(&member, 60, id).await;
+        member.grant(60, id).await;
     }
     let request = pb::LeaseLeasesRequest {};
     let listed = soon(member.lease().lease_leases(request))
@@ -123,8 +117,8 @@ async fn all_leases_are_listed() {
 #[tokio::test]
 async fn renewals_are_answered_in_order_and_unknown_leases_with_zero() {
     let member = start().await;
-    grant(&member, 60, 5).await;
-    grant(&member, 30, 6).await;
+    member.grant(60, 5).await;
+    member.grant(30, 6).await;
     let (sender, stream) = requests();
     let opened = soon(member.lease().lease_keep_alive(stream)).await;
     let mut answers = opened.expect("a stream opens at once").into_inner();

@@ -3,9 +3,11 @@
 
 mod connections;
 mod deposed;
+mod election;
 mod http;
 mod kv;
 mod lease;
+mod lock;
 mod member;
 mod others;
 mod watch;

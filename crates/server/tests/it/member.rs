@@ -14,10 +14,11 @@ use synod_api::etcdserverpb::watch_client::WatchClient;
 use synod_api::etcdserverpb::{self as pb, ResponseHeader};
 use synod_env::{Env, Limits, MemberId};
 use synod_host::{Host, HostOptions};
-use synod_node::{Node, Opened};
+use synod_node::{Node, Opened, WatchCreate, WatchMessage};
 use synod_protocols::{Hello, Peers, Service};
 use synod_server::{Config, Member};
 use synod_state::command::Command;
+use synod_state::reply::EventKind;
 use synod_storage::Founding;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -197,6 +198,12 @@ impl Running {
         response.expect("a put is done").into_inner()
     }
 
+    pub(crate) async fn grant(&self, ttl: i64, id: i64) -> pb::LeaseGrantResponse {
+        let request = pb::LeaseGrantRequest { ttl, id };
+        let granted = soon(self.lease().lease_grant(request)).await;
+        granted.expect("the lease is new").into_inner()
+    }
+
     /// Tells the server to stop.
     pub(crate) fn shut_down(&mut self) {
         if let Some(shutdown) = self.shutdown.take() {
@@ -207,6 +214,25 @@ impl Running {
     /// How many connections had to be cut.
     pub(crate) async fn served(self) -> usize {
         soon(self.served).await.expect("the server does not panic")
+    }
+}
+
+/// Ends once the key has been put, or deleted, at some time.
+pub(crate) async fn heard(member: &Running, key: &str, kind: EventKind) {
+    let mut stream = member.node.watch().expect("a stream is free");
+    stream.requester().create(&WatchCreate {
+        key: key.to_owned().into(),
+        start_revision: 1,
+        no_put: kind == EventKind::Delete,
+        no_delete: kind == EventKind::Put,
+        ..WatchCreate::default()
+    });
+    loop {
+        match soon(stream.next()).await {
+            Some(WatchMessage::Events { .. }) => return,
+            Some(_) => {}
+            None => panic!("the member stopped before {key} was heard of"),
+        }
     }
 }
 

@@ -8,10 +8,6 @@ use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_api::health::HealthCheckRequest;
 use synod_api::health::health_check_response::ServingStatus;
 use synod_api::health::health_client::HealthClient;
-use synod_api::v3electionpb::LeaderRequest;
-use synod_api::v3electionpb::election_client::ElectionClient;
-use synod_api::v3lockpb::LockRequest;
-use synod_api::v3lockpb::lock_client::LockClient;
 use tonic::Code;
 
 #[tokio::test]
@@ -129,21 +125,11 @@ async fn what_is_not_served_says_so_in_a_sentence() {
     let mut cluster = ClusterClient::new(channel.clone());
     let refused = error(soon(cluster.member_add(pb::MemberAddRequest::default())).await);
     assert_eq!(refused, sentence("etcdserverpb.Cluster/MemberAdd"));
-    let mut maintenance = MaintenanceClient::new(channel.clone());
+    let mut maintenance = MaintenanceClient::new(channel);
     let refused = error(
         soon(maintenance.snapshot(pb::SnapshotRequest {}))
             .await
             .map(|_| ()),
     );
     assert_eq!(refused, sentence("etcdserverpb.Maintenance/Snapshot"));
-    let mut lock = LockClient::new(channel.clone());
-    let refused = error(soon(lock.lock(LockRequest::default())).await);
-    assert_eq!(refused, sentence("v3lockpb.Lock/Lock"));
-    let mut election = ElectionClient::new(channel);
-    let refused = error(
-        soon(election.observe(LeaderRequest::default()))
-            .await
-            .map(|_| ()),
-    );
-    assert_eq!(refused, sentence("v3electionpb.Election/Observe"));
 }

@@ -1,11 +1,14 @@
 //! The service Watch, on a real socket.
 
-use crate::member::{Running, error, header, requests, soon, start};
+use crate::member::{Running, config, error, header, requests, soon, start, start_with};
+use std::time::Duration;
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::watch_request::RequestUnion;
 use synod_api::mvccpb::event::EventType;
+use synod_env::Limits;
 use tokio::sync::mpsc;
 use tonic::codec::Streaming;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 /// One stream: what the client sends, and what it receives.
@@ -350,18 +353,46 @@ async fn streams_end_when_the_server_stops_so_that_clients_go_elsewhere() {
     assert_eq!(member.served().await, 0);
 }
 
+/// Opens a stream that does not go on without a leader.
+async fn open_insistent(member: &Running) -> Result<Stream, Status> {
+    let (requests, stream) = requests();
+    let mut request = tonic::Request::new(stream);
+    let metadata = request.metadata_mut();
+    metadata.insert("hasleader", MetadataValue::from_static("true"));
+    let responses = soon(member.watch().watch(request)).await?.into_inner();
+    Ok(Stream {
+        requests,
+        responses,
+    })
+}
+
 #[tokio::test]
 async fn a_client_that_insists_on_a_leader_is_refused_without_one() {
     let member = start().await;
     member.engine.depose();
-    let (_requests, stream) = requests();
-    let mut request = tonic::Request::new(stream);
-    request
-        .metadata_mut()
-        .insert("hasleader", "true".parse().unwrap());
-    let refused = soon(member.watch().watch(request)).await.map(|_| ());
+    let refused = open_insistent(&member).await.map(|_| ());
     assert_eq!(
         error(refused),
         (Code::Unavailable, "etcdserver: no leader".into())
     );
+}
+
+#[tokio::test]
+async fn a_stream_that_insists_on_a_leader_ends_when_there_is_none_for_too_long() {
+    let config = synod_server::Config {
+        leaderless_max: Duration::from_millis(200),
+        ..config()
+    };
+    let member = start_with(Limits::default(), config).await;
+    let mut insistent = open_insistent(&member).await.expect("there is a leader");
+    insistent.watch(key("a")).await;
+    let mut patient = Stream::open(&member).await;
+    patient.watch(key("a")).await;
+    member.engine.depose();
+    assert_eq!(
+        error(insistent.try_next().await),
+        (Code::Unavailable, "etcdserver: no leader".into())
+    );
+    // The other one is still there: it answers.
+    patient.watch(key("b")).await;
 }
