@@ -63,10 +63,11 @@ struct Customer {
 }
 
 impl Holds {
-    /// Whether a machine that is down is to be started now.
+    /// Whether a machine that is down is to be started now: at once if a fault has kept it down
+    /// until now, after `wait` if it ended otherwise.
     fn is_due(&mut self, now: Duration, wait: Duration) -> bool {
         if self.down > 0 {
-            self.start_at = None;
+            self.start_at = Some(now);
             return false;
         }
         let at = *self.start_at.get_or_insert(now + wait);
@@ -194,6 +195,11 @@ impl Cluster {
     /// Ends one [`Cluster::hold_down`].
     pub(crate) fn let_up(&mut self, machine: Machine) {
         self.holds(machine).down -= 1;
+    }
+
+    /// When the machine goes down next it is started again without waiting.
+    pub(crate) fn start_at_once(&mut self, machine: Machine) {
+        self.holds(machine).start_at = Some(Duration::ZERO);
     }
 
     /// Nothing on the machine runs until [`Cluster::resume`] is called as often.

@@ -229,7 +229,10 @@ impl Faults {
                     ops => self.nemesis.crash_at_disk_op(id, ops.into()),
                 }
             }
-            ProcessEffect::Restart => self.nemesis.kill(id),
+            ProcessEffect::Restart => {
+                cluster.start_at_once(machine);
+                self.nemesis.kill(id);
+            }
             ProcessEffect::Reformat => {
                 cluster.hold_down(machine);
                 cluster.reformatted(machine);
@@ -274,11 +277,11 @@ impl Faults {
                 let Some(choice) = (file as usize).checked_rem(files.len()) else {
                     return false;
                 };
-                let (path, bytes) = &files[choice];
+                let (path, _) = &files[choice];
+                let bytes = nemesis.written_bytes(id, path);
                 let offset = bytes * u64::from(position_ppm.min(999_999)) / 1_000_000;
                 if nemesis.rot(id, path, offset, mask) {
                     cluster.damaged(machine);
-                    return true;
                 }
             }
         }
@@ -364,7 +367,7 @@ impl Faults {
                     DiskEffect::Error { .. } => {
                         world.read_errors + world.write_errors + world.sync_errors
                     }
-                    DiskEffect::Rot { .. } => 0,
+                    DiskEffect::Rot { .. } => world.rotten_bytes_read,
                 },
                 Effect::Clock { effect, .. } => match effect {
                     ClockEffect::Rate { .. } => world.timers_skewed,

@@ -80,7 +80,8 @@ pub(super) struct DiskState {
     pub(super) capacity_bytes: u64,
     /// The member loses power with this operation, counted like `counters.ops`.
     pub(super) crash_at: Option<u64>,
-    /// Nothing completes before this moment of true time.
+    /// Nothing reaches the disk, or is read from it, before this moment of true time. Writes into
+    /// the cache are not held up.
     pub(super) stalled_until_ns: u64,
     /// In how many of a million operations of each kind the disk reports an error.
     pub(super) error_ppm: [u32; OPS],
@@ -118,6 +119,15 @@ impl DiskState {
         planned || choices.chance(self.error_ppm[op as usize])
     }
 
+    /// Until when a stall holds up an operation that starts now. Writes go into the cache, which
+    /// does not depend on the disk.
+    fn held_until_ns(&self, op: DiskOp) -> u64 {
+        match op {
+            DiskOp::Read | DiskOp::Sync | DiskOp::Name => self.stalled_until_ns,
+            DiskOp::Write => 0,
+        }
+    }
+
     /// When an operation that starts now is complete.
     fn draw_done(&self, op: DiskOp, now_ns: u64, choices: &mut Choices) -> u64 {
         let (least, most) = match op {
@@ -128,7 +138,7 @@ impl DiskState {
         };
         let nanos = |it: Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
         let takes = choices.between(nanos(least), nanos(most));
-        now_ns.max(self.stalled_until_ns).saturating_add(takes)
+        now_ns.max(self.held_until_ns(op)).saturating_add(takes)
     }
 }
 
@@ -215,7 +225,7 @@ fn begin<T>(
     let disk = &mut state.members[life.member].disk;
     disk.counters.ops += 1;
     let fails = disk.draw_error(op, &mut state.choices);
-    let stalled = disk.stalled_until_ns > state.now_ns;
+    let stalled = disk.held_until_ns(op) > state.now_ns;
     let done_ns = disk.draw_done(op, state.now_ns, &mut state.choices);
     let mut at = Effect {
         disk,
@@ -431,6 +441,8 @@ impl File for SimFile {
         let error = |_: &mut Effect<'_>| injected(&self.path);
         Box::pin(self.op(footprint, error, move |at| {
             let bytes = at.disk.image.read(self.inode, offset, len);
+            let rotten = at.disk.image.rotten_within(self.inode, offset, len);
+            at.faults.rotten_bytes_read += rotten;
             at.disk.counters.read_bytes += bytes.len() as u64;
             Ok(bytes)
         }))

@@ -61,6 +61,8 @@ faults! {
     disk_full,
     /// Flipped bytes.
     rotten_bytes,
+    /// Flipped bytes that were read, counted at each reading.
+    rotten_bytes_read,
     /// Unsynced writes of which nothing was left after a crash or a failed sync.
     writes_lost,
     /// Unsynced writes of which some sectors were left.

@@ -61,6 +61,8 @@ struct Content {
     durable: Vec<u8>,
     unsynced: VecDeque<Write>,
     syncing: VecDeque<Syncing>,
+    /// Where bytes were flipped and have not been written since.
+    rotten: BTreeSet<u64>,
     handles: u32,
 }
 
@@ -286,12 +288,30 @@ impl Image {
         Bytes::copy_from_slice(part(&self.content(inode).volatile, offset, len as u64))
     }
 
+    /// How many of the bytes there were flipped and have not been written since.
+    pub(super) fn rotten_within(&self, inode: Inode, offset: u64, len: usize) -> u64 {
+        let end = offset.saturating_add(len as u64);
+        self.content(inode).rotten.range(offset..end).count() as u64
+    }
+
+    /// The length up to the last byte that is not zero.
+    pub(super) fn written_bytes(&self, path: &str) -> u64 {
+        let Some(inode) = self.lookup(path) else {
+            return 0;
+        };
+        let bytes = &self.content(inode).volatile;
+        let last = bytes.iter().rposition(|byte| *byte != 0);
+        last.map_or(0, |last| last as u64 + 1)
+    }
+
     pub(super) fn write(&mut self, inode: Inode, offset: u64, data: Bytes) {
         let sequence = self.sequence();
         let content = self.content_mut(inode);
         let before = content.volatile.len();
         overwrite(&mut content.volatile, offset, &data);
         let grown = content.volatile.len() - before;
+        let end = offset + data.len() as u64;
+        content.rotten.retain(|at| !(offset..end).contains(at));
         content.unsynced.push_back(Write {
             sequence,
             offset,
@@ -402,6 +422,7 @@ impl Image {
         }
         content.settle(now_ns);
         let place = place(offset);
+        content.rotten.insert(offset);
         content.volatile[place] ^= mask;
         if let Some(byte) = content.durable.get_mut(place) {
             *byte ^= mask;

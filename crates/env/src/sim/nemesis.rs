@@ -260,7 +260,8 @@ impl Nemesis {
         });
     }
 
-    /// No operation that begins from now on completes before `duration` has passed.
+    /// No operation that begins from now on completes before `duration` has passed, but for
+    /// writes: they go into the cache as ever, and a loss of power takes them along.
     pub fn stall_disk(&self, member: MemberId, duration: Duration) {
         self.disk(member, |state, index| {
             let until_ns = state.now_ns.saturating_add(nanos(duration));
@@ -285,6 +286,15 @@ impl Nemesis {
     pub fn files(&self, member: MemberId) -> Vec<(String, u64)> {
         self.machine(member, |state, index| {
             state.members[index].disk.image.files().collect()
+        })
+    }
+
+    /// How long a file is up to its last byte that is not zero: what was written of a file that
+    /// was made longer ahead of time. Zero if there is no such file.
+    #[must_use]
+    pub fn written_bytes(&self, member: MemberId, path: &str) -> u64 {
+        self.machine(member, |state, index| {
+            state.members[index].disk.image.written_bytes(path)
         })
     }
 

@@ -64,7 +64,7 @@ const LINES: [Line; 22] = [
     },
     Line {
         example: "disk.stall: {who: {role: leader}}",
-        meaning: "No disk operation completes before the fault ends.",
+        meaning: "Nothing reaches the disk or is read from it before the fault ends; writes into the cache go on.",
     },
     Line {
         example: "disk.full: {who: 2, room_bytes: 4096}",
@@ -76,7 +76,7 @@ const LINES: [Line; 22] = [
     },
     Line {
         example: "disk.rot: {who: 3, file: 1, position: 50%, mask: 0x10}",
-        meaning: "Bits of one byte of a file change: the `file`th by name, so far into it.",
+        meaning: "Bits of one byte of a file change: the `file`th by name, so far into what was written of it.",
     },
     Line {
         example: "clock.rate: {who: {role: leader}, boot: 5%, raw: -150ppm}",

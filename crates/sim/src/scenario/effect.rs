@@ -131,7 +131,8 @@ pub enum LinkEffect {
 /// What goes wrong with a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskEffect {
-    /// No operation completes before the fault ends.
+    /// Nothing reaches the disk or is read from it before the fault ends; writes into the cache go
+    /// on.
     Stall,
     /// Room for no more than so many bytes beyond what is there.
     Full {
@@ -149,7 +150,7 @@ pub enum DiskEffect {
     Rot {
         /// Which of its files, in order of their names, counted around.
         file: u32,
-        /// Where in the file, in millionths of its length.
+        /// Where in the file, in millionths of its length up to the last byte that is not zero.
         position_ppm: Ppm,
         /// Which bits of the byte change; not 0.
         mask: u8,

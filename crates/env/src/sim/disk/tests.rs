@@ -307,12 +307,40 @@ fn each_kind_of_operation_can_fail_alone_and_is_counted() {
 }
 
 #[test]
-fn a_stall_holds_every_kind_of_operation_up_and_is_counted() {
+fn a_flipped_byte_counts_each_time_it_is_read_until_it_is_written() {
+    let sim = Sim::new(1);
+    let env = sim.member(ONE);
+    let nemesis = sim.nemesis();
+    sim.block_on(async {
+        let file = create(&env, "f").await;
+        let zeros_after = Bytes::from_static(b"abc\0\0\0");
+        file.write_at(0, zeros_after).await.unwrap();
+        assert_eq!(nemesis.written_bytes(ONE, "f"), 3);
+        assert_eq!(nemesis.written_bytes(ONE, "g"), 0);
+        assert!(nemesis.rot(ONE, "f", 1, 0x20));
+        let read = || sim.faults().rotten_bytes_read;
+        file.read_at(2, 4).await.unwrap();
+        assert_eq!(read(), 0);
+        file.read_at(0, 2).await.unwrap();
+        file.read_at(1, 1).await.unwrap();
+        assert_eq!(read(), 2);
+        file.write_at(0, Bytes::from_static(b"xyz")).await.unwrap();
+        file.read_at(0, 6).await.unwrap();
+        assert_eq!(read(), 2);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_stall_holds_up_all_but_writes_into_the_cache_and_is_counted() {
     let sim = Sim::new(1);
     let env = sim.member(ONE);
     let made = sim.block_on(async { env.disk().open("f", Open::Create).await.map(|_| ()) });
     made.unwrap().unwrap();
-    for before in 0..4 {
+    for (before, op) in [DiskOp::Read, DiskOp::Sync, DiskOp::Name, DiskOp::Write]
+        .into_iter()
+        .enumerate()
+    {
         let start = sim.now();
         let stall = Duration::from_secs(1);
         let nemesis = sim.nemesis();
@@ -320,16 +348,18 @@ fn a_stall_holds_every_kind_of_operation_up_and_is_counted() {
             let disk = env.disk();
             let file = disk.open("f", Open::Write).await.unwrap();
             nemesis.stall_disk(ONE, stall);
-            match before {
-                0 => file.read_at(0, 1).await.map(|_| ()),
-                1 => file.write_at(0, "y".into()).await,
-                2 => file.sync().await,
-                _ => disk.list("").await.map(|_| ()),
+            match op {
+                DiskOp::Read => file.read_at(0, 1).await.map(|_| ()),
+                DiskOp::Write => file.write_at(0, "y".into()).await,
+                DiskOp::Sync => file.sync().await,
+                DiskOp::Name => disk.list("").await.map(|_| ()),
             }
         });
         ended.unwrap().unwrap();
-        assert!(sim.now() - start >= stall, "operation {before}");
-        assert_eq!(sim.faults().disk_stalls, before + 1);
+        let is_held_up = op != DiskOp::Write;
+        assert_eq!(sim.now() - start >= stall, is_held_up, "{op:?}");
+        let held_up = before as u64 + u64::from(is_held_up);
+        assert_eq!(sim.faults().disk_stalls, held_up);
     }
 }
 
