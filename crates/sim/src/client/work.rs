@@ -77,6 +77,18 @@ struct Work {
     last: BTreeMap<Bytes, Revision>,
     watches: Arc<AtomicUsize>,
     lease: Option<LeaseId>,
+    /// Of a hundred values, how many are long.
+    long_values: u64,
+}
+
+/// Of a hundred values of a workload, how many are long. In some workloads nearly all are, so that
+/// logs and snapshots grow to several segments and chunks.
+fn long_values(workload_seed: u64) -> u64 {
+    if Prng::new(workload_seed).fork().chance(1, 6) {
+        90
+    } else {
+        2
+    }
 }
 
 /// Starts a client's workers, which share its operations among themselves.
@@ -102,6 +114,7 @@ async fn work(client: Client) {
         last: BTreeMap::new(),
         watches: Arc::new(AtomicUsize::new(0)),
         lease: None,
+        long_values: long_values(setup.workload_seed),
     };
     loop {
         let number = progress.next.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +209,7 @@ impl Work {
         self.writes += 1;
         let client = self.client.0.setup.number;
         let mut value = format!("{says}#{client}.{}.{}", self.number, self.writes);
-        if self.prng.chance(1, 50) {
+        if self.prng.chance(self.long_values, 100) {
             let long = usize::try_from(self.prng.below(2_000)).expect("small");
             value.push_str(&".".repeat(long));
         }
@@ -523,7 +536,8 @@ impl Work {
         }
     }
 
-    /// Gets a lease, and has it renewed for a while, or not at all.
+    /// Gets a lease, and has it renewed for a while, or not at all; and perhaps once more by
+    /// somebody who comes late, about when it ends.
     async fn grant(&mut self) {
         let client = self.client.0.setup.number;
         let id = i64::from(client + 1) << 32 | i64::from(self.number);
@@ -540,6 +554,15 @@ impl Work {
             self.client.env().spawn("lease holder", async move {
                 client.hold(id, ttl, sent, until).await;
             });
+            if self.percent() < 50 {
+                let late = self.prng.below(400);
+                let (client, at) = (self.client.clone(), until + ttl * 9 / 10);
+                let at = at + Duration::from_millis(late);
+                self.client.env().spawn("late renewal", async move {
+                    client.env().sleep_until(at).await;
+                    client.perform(Operation::LeaseKeepAlive { id }).await;
+                });
+            }
         }
     }
 

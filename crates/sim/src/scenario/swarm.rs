@@ -1,8 +1,10 @@
 //! Scenarios drawn at random.
 //!
 //! Each seed leaves most faults out and has the others more often: what many mild faults at a time
-//! would drown shows up alone (Groce et al., *Swarm Testing*, ISSTA 2012). Faults and sizes are
-//! drawn from one stream, the workload from another.
+//! would drown shows up alone (Groce et al., *Swarm Testing*, ISSTA 2012). Some seeds add a storm,
+//! in which faults meet. Faults and sizes are drawn from one stream, the workload from another.
+
+mod storm;
 
 use super::{
     ClientKind, ClientPlan, ClockEffect, DiskEffect, DiskOperation, Effect, Expect, FailureModel,
@@ -79,8 +81,11 @@ fn pick<'a, T>(prng: &mut Prng, among: &'a [T]) -> Option<&'a T> {
 
 fn limits(prng: &mut Prng) -> BTreeMap<Limit, u64> {
     let mut limits = BTreeMap::new();
+    // Only where segments are small and given up soon are they used again within a run.
+    let has_small_log = prng.chance(1, 4);
     for limit in Limit::ALL {
-        if prng.chance(3, 4) {
+        let is_of_log = matches!(limit, Limit::LogKeepBytes | Limit::LogSegmentBytes);
+        if !(is_of_log && has_small_log) && prng.chance(3, 4) {
             continue;
         }
         let few = 1 + prng.below(3);
@@ -212,6 +217,9 @@ impl Draw {
                 self.family(*family, &mut faults);
             }
         }
+        if self.prng.chance(1, 2) {
+            self.storm(&mut faults);
+        }
         while faults.len() < 4 {
             self.family(Family::Clock, &mut faults);
             if let Some(family) = pick(&mut self.prng, &families) {
@@ -312,13 +320,17 @@ impl Draw {
             }
             Family::Disk => {
                 let who = self.member();
-                let effect = if self.prng.chance(1, 2) {
-                    DiskEffect::Stall
+                if self.prng.chance(1, 2) {
+                    let effect = DiskEffect::Stall;
+                    add(at, lasts, Effect::Disk { who, effect });
                 } else {
-                    let room_bytes = self.prng.below(200_000);
-                    DiskEffect::Full { room_bytes }
-                };
-                add(at, lasts, Effect::Disk { who, effect });
+                    // Room is needed rarely, since logs and snapshots take theirs in large pieces.
+                    let most = if self.prng.chance(1, 2) { 1 } else { 200_000 };
+                    let room_bytes = self.prng.below(most);
+                    let effect = DiskEffect::Full { room_bytes };
+                    let lasts = if self.prng.chance(1, 2) { None } else { lasts };
+                    add(at, lasts, Effect::Disk { who, effect });
+                }
             }
             Family::Damage => self.damage(at, lasts, faults),
             Family::Clock => {
@@ -477,11 +489,7 @@ impl Draw {
             }
             1 => {
                 for _ in 0..=self.prng.below(4) {
-                    let effect = DiskEffect::Rot {
-                        file: u32::try_from(self.prng.below(64)).expect("few"),
-                        position_ppm: u32::try_from(self.prng.below(1_000_000)).expect("few"),
-                        mask: 1 << self.prng.below(8),
-                    };
+                    let effect = self.rot();
                     add(at, None, Effect::Disk { who, effect });
                 }
                 // What is rotten is found when it is read.
@@ -495,10 +503,29 @@ impl Draw {
                     1 => DiskOperation::Write,
                     _ => DiskOperation::Sync,
                 };
-                let ppm = self.ppm(20_000);
+                let most = if self.prng.chance(1, 2) {
+                    20_000
+                } else {
+                    400_000
+                };
+                let ppm = self.ppm(most);
                 let effect = DiskEffect::Error { operation, ppm };
                 add(at, lasts, Effect::Disk { who, effect });
+                if operation == DiskOperation::Read {
+                    // Members read little of their disk but when they start.
+                    let effect = ProcessEffect::Restart;
+                    let soon = at + Duration::from_millis(10);
+                    add(soon, None, Effect::Process { who, effect });
+                }
             }
+        }
+    }
+
+    fn rot(&mut self) -> DiskEffect {
+        DiskEffect::Rot {
+            file: u32::try_from(self.prng.below(64)).expect("few"),
+            position_ppm: u32::try_from(self.prng.below(1_000_000)).expect("few"),
+            mask: 1 << self.prng.below(8),
         }
     }
 
