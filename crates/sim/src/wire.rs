@@ -149,6 +149,10 @@ impl fmt::Display for Parcel {
 #[derive(Clone, Default)]
 pub(crate) struct Parcels(Arc<Mutex<Inner>>);
 
+/// The place of a message in the order in which all were handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
 #[derive(Default)]
 struct Inner {
     /// The ticket of the first that is kept.
@@ -175,11 +179,22 @@ impl Parcels {
         Bytes::copy_from_slice(&message)
     }
 
+    /// The ticket that the next message will have: tells those sent before from those sent after.
+    pub(crate) fn next(&self) -> Ticket {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ticket(inner.first + inner.kept.len() as u64)
+    }
+
     /// The message for a ticket that arrived; none if it was altered, or is too old.
     pub(crate) fn fetch(&self, message: &[u8]) -> Option<Arc<Parcel>> {
+        self.fetch_since(Ticket(0), message)
+    }
+
+    /// As [`Parcels::fetch`], but only what was handed in with this ticket or after it.
+    pub(crate) fn fetch_since(&self, since: Ticket, message: &[u8]) -> Option<Arc<Parcel>> {
         let (ticket, sealed) = message.split_first_chunk::<8>()?;
         let ticket = u64::from_le_bytes(*ticket);
-        if sealed != seal(ticket).to_le_bytes() {
+        if sealed != seal(ticket).to_le_bytes() || ticket < since.0 {
             return None;
         }
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
