@@ -370,10 +370,7 @@ impl Cluster {
     }
 
     fn sound_nodes(&self) -> Vec<(u32, Option<Node>)> {
-        let sound = self
-            .members
-            .iter()
-            .filter(|member| member.retired.is_none() && !member.damaged && member.holds.down == 0);
+        let sound = self.members.iter().filter(|member| member.is_sound());
         sound.map(|member| (member.number, member.node())).collect()
     }
 }
@@ -384,6 +381,15 @@ fn client_side(sim: &Sim, env: &Env) -> Arc<dyn Net> {
 }
 
 impl Member {
+    /// Whether it has to serve like any other when nothing is wrong any more. One whose disk was
+    /// damaged may refuse to, but if it serves, then nothing is missing from what it serves.
+    fn is_sound(&self) -> bool {
+        let stays_out = self.retired.is_some() || self.holds.down > 0;
+        let has_other_disk = !self.birth.is_judged;
+        let may_refuse = self.damaged && self.node().is_none();
+        !stays_out && !has_other_disk && !may_refuse
+    }
+
     fn node(&self) -> Option<Node> {
         let life = self.life.as_ref()?;
         life.look(|stage| match stage {
