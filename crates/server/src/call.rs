@@ -17,6 +17,8 @@ pub(crate) struct Call {
     client_deadline: Option<Instant>,
     /// The client wants no answer from a member that knows no leader.
     pub(crate) require_leader: bool,
+    /// What the client says of its version, if anything, is text. A label of a metric must be.
+    pub(crate) is_version_text: bool,
 }
 
 impl Call {
@@ -30,6 +32,9 @@ impl Call {
             require_leader: headers
                 .get("hasleader")
                 .is_some_and(|value| value == "true"),
+            is_version_text: headers
+                .get("client-api-version")
+                .is_none_or(|version| std::str::from_utf8(version.as_bytes()).is_ok()),
         }
     }
 

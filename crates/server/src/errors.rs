@@ -29,6 +29,7 @@ errors! {
     LEASE_PROVIDED InvalidArgument "etcdserver: lease is provided",
     TOO_MANY_OPERATIONS InvalidArgument "etcdserver: too many operations in txn request",
     DUPLICATE_KEY InvalidArgument "etcdserver: duplicate key given in txn request",
+    CLIENT_VERSION InvalidArgument "etcdserver: invalid client api version",
     SORT_OPTION InvalidArgument "etcdserver: invalid sort option",
     TOO_LARGE InvalidArgument "etcdserver: request is too large",
 

@@ -136,7 +136,7 @@ pub(crate) async fn receive<M: Message + Default>(
     }
     let message = framed.split_off(PREFIX_BYTES);
     M::decode(message)
-        .map_err(|error| Status::internal(format!("failed to decode the request: {error}")))
+        .map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
 }
 
 /// The next bytes of a body; `None` at its end.

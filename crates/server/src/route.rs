@@ -32,6 +32,9 @@ impl Server {
         }
         let handling = Handling::begin(&server.metrics, method);
         let call = Call::new(server.node.now(), request.headers(), server.timeout_max());
+        if !call.is_version_text {
+            return refuse(handling, &errors::CLIENT_VERSION.with_outcome(false));
+        }
         if call.require_leader && server.node.status().leader.is_none() {
             return refuse(handling, &errors::NO_LEADER.with_outcome(false));
         }
@@ -166,8 +169,7 @@ impl Server {
 
     async fn answer_unknown(&self, request: Request<Incoming>) -> Response<Body> {
         if is_grpc(request.headers()) {
-            let path = request.uri().path();
-            grpc::refuse(&Status::unimplemented(format!("there is no method {path}")))
+            grpc::refuse(&Status::unimplemented(unknown(request.uri().path())))
         } else {
             self.plain_http(request).await
         }
@@ -193,6 +195,18 @@ fn finish<M: Message>(mut handling: Handling, answer: Result<M, Status>) -> Resp
 fn refuse(mut handling: Handling, status: &Status) -> Response<Body> {
     handling.end(status.code());
     grpc::refuse(status)
+}
+
+/// What a gRPC server in Go, and so etcd, says of a path that leads nowhere.
+fn unknown(path: &str) -> String {
+    let named = path.strip_prefix('/').unwrap_or(path).rsplit_once('/');
+    match named {
+        None => format!("malformed method name: {path:?}"),
+        Some((service, name)) if Method::ALL.iter().any(|it| it.service() == service) => {
+            format!("unknown method {name} for service {service}")
+        }
+        Some((service, _)) => format!("unknown service {service}"),
+    }
 }
 
 fn not_served(method: Method) -> Status {

@@ -37,6 +37,10 @@ pub(crate) fn range(request: pb::RangeRequest) -> Result<(Range, bool), Error> {
         min_create_revision,
         max_create_revision,
     } = request;
+    // etcd looks at the key first: a request with several faults is told of this one.
+    if key.is_empty() {
+        return Err(Error::invalid(Invalid::KeyNotProvided));
+    }
     let range = Range {
         key,
         range_end,
@@ -106,12 +110,21 @@ pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> DeleteRange {
     }
 }
 
-pub(crate) fn txn(request: pb::TxnRequest) -> Result<Txn, Error> {
+/// A transaction whose branches have at most `ops_max` operations.
+///
+/// What makes it senseless is looked for on the way, in etcd's order: of several faults, the client
+/// is told of the same one.
+pub(crate) fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<Txn, Error> {
     let pb::TxnRequest {
         compare: compares,
         success,
         failure,
     } = request;
+    let most = compares.len().max(success.len()).max(failure.len());
+    let left = ops_max
+        .checked_sub(most)
+        .ok_or(Error::invalid(Invalid::TooManyOperations))?;
+    let op = |request| op(request, left);
     Ok(Txn {
         compare: compares
             .into_iter()
@@ -122,14 +135,22 @@ pub(crate) fn txn(request: pb::TxnRequest) -> Result<Txn, Error> {
     })
 }
 
-fn op(request: pb::RequestOp) -> Result<Op, Error> {
+fn op(request: pb::RequestOp, ops_left: usize) -> Result<Op, Error> {
     let pb::RequestOp { request } = request;
     match request {
         // Inside a transaction all reads are alike, whatever they say about freshness.
         Some(Request::RequestRange(request)) => Ok(Op::Range(range(request)?.0)),
-        Some(Request::RequestPut(request)) => Ok(Op::Put(put(request))),
-        Some(Request::RequestDeleteRange(request)) => Ok(Op::DeleteRange(delete_range(request))),
-        Some(Request::RequestTxn(request)) => Ok(Op::Txn(txn(request)?)),
+        Some(Request::RequestPut(request)) => {
+            let put = put(request);
+            put.check().map_err(Error::invalid)?;
+            Ok(Op::Put(put))
+        }
+        Some(Request::RequestDeleteRange(request)) => {
+            let delete = delete_range(request);
+            delete.check().map_err(Error::invalid)?;
+            Ok(Op::DeleteRange(delete))
+        }
+        Some(Request::RequestTxn(request)) => Ok(Op::Txn(txn(request, ops_left)?)),
         None => Err(Error::invalid(Invalid::OperationMissing)),
     }
 }
@@ -142,6 +163,9 @@ fn compare(request: pb::Compare) -> Result<Compare, Error> {
         range_end,
         target_union,
     } = request;
+    if key.is_empty() {
+        return Err(Error::invalid(Invalid::KeyNotProvided));
+    }
     let relation = match CompareResult::try_from(result) {
         Ok(CompareResult::Equal) => Relation::Equal,
         Ok(CompareResult::Greater) => Relation::Greater,
@@ -276,20 +300,21 @@ pub(crate) fn txn_reply(reply: TxnReply, header: pb::ResponseHeader) -> pb::TxnR
     }
 }
 
-/// Only the whole transaction says who answered and when; its operations show their revision.
+/// Only the whole transaction says who answered and when; its operations show their revision, and
+/// a transaction in a transaction, as in etcd, not even that.
 fn op_reply(reply: OpReply) -> pb::ResponseOp {
     let OpReply { revision, body } = reply;
     let header = pb::ResponseHeader {
-        cluster_id: 0,
-        member_id: 0,
         revision,
-        raft_term: 0,
+        ..pb::ResponseHeader::default()
     };
     let response = match body {
         OpBody::Range(reply) => Response::ResponseRange(range_reply(reply, header)),
         OpBody::Put(reply) => Response::ResponsePut(put_reply(reply, header)),
         OpBody::DeleteRange(reply) => Response::ResponseDeleteRange(delete_reply(reply, header)),
-        OpBody::Txn(reply) => Response::ResponseTxn(txn_reply(reply, header)),
+        OpBody::Txn(reply) => {
+            Response::ResponseTxn(txn_reply(reply, pb::ResponseHeader::default()))
+        }
     };
     pb::ResponseOp {
         response: Some(response),

@@ -149,6 +149,8 @@ fn response(server: &Server, message: WatchMessage) -> pb::WatchResponse {
             revision,
         } => {
             let (compact_revision, cancel_reason) = cancellation(reason);
+            // As in etcd, who is sent away because of a compaction is not told how far the store is.
+            let revision = if compact_revision == 0 { revision } else { 0 };
             pb::WatchResponse {
                 // A creation that was refused is answered as created and canceled in one.
                 created: watch_id == NO_WATCH,

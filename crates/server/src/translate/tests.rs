@@ -259,6 +259,11 @@ fn transactions_with_every_kind_of_compare_and_operation() {
     let op = |request| pb::RequestOp {
         request: Some(request),
     };
+    let a_put = || pb::PutRequest {
+        ignore_value: false,
+        ignore_lease: false,
+        ..a_put()
+    };
     let inner = pb::TxnRequest {
         compare: vec![a_compare()],
         success: vec![op(Request::RequestPut(a_put()))],
@@ -275,7 +280,7 @@ fn transactions_with_every_kind_of_compare_and_operation() {
         failure: vec![op(Request::RequestDeleteRange(a_delete()))],
     };
     assert_eq!(
-        txn_back(txn(request.clone()).expect("it makes sense")),
+        txn_back(txn(request.clone(), 128).expect("it makes sense")),
         request
     );
 }
@@ -322,7 +327,7 @@ fn compares_and_operations_that_do_not_exist_are_refused() {
     }
     let request = pb::RequestOp { request: None };
     assert_eq!(
-        op(request).map_err(|error| error.text),
+        op(request, 128).map_err(|error| error.text),
         Err("etcdserver: key not found")
     );
 }
@@ -488,7 +493,7 @@ fn replies_of_every_kind() {
                 prev_kvs: vec![a_pair_on_the_wire("d")],
             })),
             on_the_wire(Response::ResponseTxn(pb::TxnResponse {
-                header: header(8),
+                header: Some(pb::ResponseHeader::default()),
                 succeeded: false,
                 responses: Vec::new(),
             })),
