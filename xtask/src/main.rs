@@ -11,6 +11,7 @@
 mod bench_etcd;
 mod ci;
 mod codegen;
+mod compat;
 mod hazards;
 mod interop;
 mod member;
@@ -47,6 +48,11 @@ const COMMANDS: &[Command] = &[
         name: "codegen",
         summary: "the Rust code of proto/; with --check, fails if the committed code differs",
         run: codegen::run,
+    },
+    Command {
+        name: "compat",
+        summary: "plays the compatibility cases against etcd; with --record, writes its answers down",
+        run: compat::run,
     },
     Command {
         name: "hazards",

@@ -28,6 +28,8 @@ pub(crate) struct Member {
     kind: Kind,
     program: PathBuf,
     folder: PathBuf,
+    /// Flags beside those that every member is started with.
+    flags: Vec<String>,
     client_port: u16,
     peer_port: u16,
     child: Child,
@@ -41,11 +43,21 @@ impl Member {
     /// # Errors
     /// When it does not serve in time; the sentence carries the end of its log.
     pub(crate) fn start(kind: Kind, program: &Path, folder: &Path) -> Outcome<Self> {
+        Self::start_with(kind, program, folder, &[])
+    }
+
+    /// The same, with further flags.
+    pub(crate) fn start_with(
+        kind: Kind,
+        program: &Path,
+        folder: &Path,
+        flags: &[String],
+    ) -> Outcome<Self> {
         world::create_dir(folder)?;
         let mut failure = String::new();
         for _ in 0..STARTS_MAX {
             let (client_port, peer_port) = (world::free_port()?, world::free_port()?);
-            match Self::start_on(kind, program, folder, client_port, peer_port) {
+            match Self::start_on(kind, program, folder, flags, client_port, peer_port) {
                 Ok(member) => return Ok(member),
                 Err(error) if error.contains("in use") => failure = error,
                 Err(error) => return Err(error),
@@ -58,15 +70,17 @@ impl Member {
         kind: Kind,
         program: &Path,
         folder: &Path,
+        flags: &[String],
         client_port: u16,
         peer_port: u16,
     ) -> Outcome<Self> {
         let begun = world::now();
-        let child = spawn(kind, program, folder, client_port, peer_port)?;
+        let child = spawn(kind, program, folder, flags, client_port, peer_port)?;
         let mut member = Self {
             kind,
             program: program.to_path_buf(),
             folder: folder.to_path_buf(),
+            flags: flags.to_vec(),
             client_port,
             peer_port,
             child,
@@ -109,11 +123,12 @@ impl Member {
             kind,
             program,
             folder,
+            flags,
             client_port,
             peer_port,
             ..
         } = self;
-        self.child = spawn(*kind, program, folder, *client_port, *peer_port)?;
+        self.child = spawn(*kind, program, folder, flags, *client_port, *peer_port)?;
         self.wait_until_it_serves()
     }
 
@@ -173,6 +188,7 @@ fn spawn(
     kind: Kind,
     program: &Path,
     folder: &Path,
+    flags: &[String],
     client_port: u16,
     peer_port: u16,
 ) -> Outcome<Child> {
@@ -195,6 +211,7 @@ fn spawn(
         command.args(["--initial-cluster", &format!("default={peer_url}")]);
         command.args(["--log-level", "warn"]);
     }
+    command.args(flags);
     let (stdout, stderr) = world::log_file(&folder.join("log"))?;
     command
         .stdin(Stdio::null())
