@@ -77,9 +77,18 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
+    start_telling(limits, config, Duration::from_secs(600)).await
+}
+
+/// Starts a member that tells quiet watches how far they are at this interval.
+pub(crate) async fn start_telling(
+    limits: Limits,
+    config: Config,
+    watch_progress_interval: Duration,
+) -> Running {
     let dir = TempDir::new();
     let host = Host::new(&dir.0, HostOptions::default()).expect("a fresh directory can be used");
-    let (engine, node) = member(host.env(), limits).await;
+    let (engine, node) = member(host.env(), limits, watch_progress_interval).await;
     let listener = TcpListener::bind("127.0.0.1:0")
         .await
         .expect("loopback has a free port");
@@ -100,13 +109,17 @@ pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
 }
 
 /// A member that leads a cluster of its own.
-async fn member(env: &Env, limits: Limits) -> (Arc<Deposable>, Node) {
+async fn member(
+    env: &Env,
+    limits: Limits,
+    watch_progress_interval: Duration,
+) -> (Arc<Deposable>, Node) {
     let raft = synod_raft::Config::new(MEMBER, &limits);
     let config = synod_node::Config {
         limits,
         leader_lease_max: raft.election_max,
         lease_ttl_min: Duration::from_secs(2),
-        watch_progress_interval: Duration::from_secs(600),
+        watch_progress_interval,
     };
     let founding = Founding {
         cluster_id: CLUSTER_ID,
