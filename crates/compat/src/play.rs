@@ -22,7 +22,7 @@ use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::StreamExt as _;
 use http::uri::PathAndQuery;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage as _};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
@@ -156,18 +156,25 @@ impl Stage<'_> {
         Ok(lines)
     }
 
-    /// A lease whose id the server chose gets a name.
+    /// A lease whose id the server chose gets a name: one that was asked for, or one that a lock
+    /// or a candidate had to have, which stands in the name of its key.
     fn bind(&mut self, asked: &DynamicMessage, answer: &DynamicMessage) {
-        use prost_reflect::ReflectMessage as _;
-        if asked.descriptor().name() != "LeaseGrantRequest" {
-            return;
-        }
-        let id = |message: &DynamicMessage| {
-            let id = message.get_field_by_name("ID").and_then(|id| id.as_i64());
+        let number = |message: &DynamicMessage, name| {
+            let id = message.get_field_by_name(name).and_then(|id| id.as_i64());
             id.unwrap_or(0).cast_unsigned()
         };
-        if id(asked) == 0 && id(answer) != 0 {
-            self.names.bind_lease(id(answer));
+        let (asked_id, chosen) = match asked.descriptor().name() {
+            "LeaseGrantRequest" => (number(asked, "ID"), Some(number(answer, "ID"))),
+            "LockRequest" => (number(asked, "lease"), lease_of_key(answer)),
+            "CampaignRequest" => {
+                let leader = answer.get_field_by_name("leader");
+                let leader = leader.as_deref().and_then(|leader| leader.as_message());
+                (number(asked, "lease"), leader.and_then(lease_of_key))
+            }
+            _ => return,
+        };
+        if let (0, Some(chosen @ 1..)) = (asked_id, chosen) {
+            self.names.bind_lease(chosen);
         }
     }
 
@@ -301,6 +308,13 @@ impl Stage<'_> {
         }
         Ok(answers.concat())
     }
+}
+
+/// The lease in the name of the key that an answer says: `name/hexadecimal`.
+fn lease_of_key(answer: &DynamicMessage) -> Option<u64> {
+    let key = answer.get_field_by_name("key")?;
+    let key = std::str::from_utf8(key.as_bytes()?).ok()?;
+    u64::from_str_radix(key.rsplit_once('/')?.1, 16).ok()
 }
 
 fn sort<'a>(words: &[&'a str]) -> Outcome<Words<'a>> {

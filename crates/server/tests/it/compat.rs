@@ -33,7 +33,7 @@ macro_rules! groups {
 }
 
 groups! {
-    compact delete lease protocol put range txn watch
+    auth cluster compact delete election lease lock protocol put range stream txn watch
 }
 
 fn folder() -> PathBuf {
