@@ -57,6 +57,17 @@ pub(super) enum Expect {
     IsNot(Value),
 }
 
+impl Expect {
+    /// Whether it is what is expected.
+    pub(super) fn holds(self, value: Value) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Is(expected) => value == expected,
+            Self::IsNot(excluded) => value != excluded,
+        }
+    }
+}
+
 /// One thing that an operation can have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
@@ -67,11 +78,7 @@ pub(super) struct Step {
 impl Step {
     /// The value after it, if it fits the one before.
     pub(super) fn take(self, value: Value) -> Option<Value> {
-        let fits = match self.expect {
-            Expect::Any => true,
-            Expect::Is(expected) => value == expected,
-            Expect::IsNot(excluded) => value != excluded,
-        };
+        let fits = self.expect.holds(value);
         fits.then_some(self.write.unwrap_or(value))
     }
 }

@@ -141,3 +141,33 @@ fn a_spent_budget_is_no_verdict() {
     assert_eq!(wgl::search(&calls, 1_000), Search::Spent);
     assert_eq!(just_in_time(&calls, 1_000), None);
 }
+
+#[test]
+fn unknown_writes_that_nobody_waits_for_cost_the_search_nothing() {
+    let write = |number: u32| Call {
+        op: OpId(number.into()),
+        invoked: number.into(),
+        returned: None,
+        steps: Some(Steps::one(Step {
+            expect: Expect::Any,
+            write: Some(1 + number),
+        })),
+    };
+    let read = |at: u64, expect| Call {
+        op: OpId(at),
+        invoked: at,
+        returned: Some(at + 1),
+        steps: Some(Steps::one(Step {
+            expect,
+            write: None,
+        })),
+    };
+    let mut calls: Vec<Call> = (0..40).map(write).collect();
+    // Any of them may be what this one saw, and none is what the last one did.
+    calls.push(read(100, Expect::IsNot(ABSENT)));
+    calls.push(read(102, Expect::Is(7)));
+    calls.push(read(104, Expect::IsNot(7)));
+    assert_eq!(wgl::search(&calls, 1_000), Search::Found);
+    calls.push(read(106, Expect::Is(99)));
+    assert_eq!(wgl::search(&calls, 1_000), Search::Nothing { stuck: 43 });
+}
