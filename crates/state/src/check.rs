@@ -62,7 +62,8 @@ impl Command {
             | Self::LeaseCheckpoint { .. }
             | Self::SetQuota { .. }
             | Self::SetCompactionStep { .. }
-            | Self::SetLevel { .. } => Ok(()),
+            | Self::SetLevel { .. }
+            | Self::SetAlarm { .. } => Ok(()),
         }
     }
 }

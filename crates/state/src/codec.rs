@@ -23,8 +23,8 @@
 //! knows; a changed layout takes a new format version.
 
 use crate::command::{
-    Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range, Relation, Target,
-    Txn,
+    Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range,
+    Relation, Target, Txn,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -185,6 +185,12 @@ impl Command {
                 out.put(&[11]);
                 put_u64(out, *events);
             }
+            Self::SetAlarm { alarm, raised } => {
+                let Alarm { kind, member } = alarm;
+                out.put(&[12, kind.code()]);
+                put_flags(out, [*raised]);
+                put_u64(out, member.0);
+            }
         }
     }
 
@@ -229,6 +235,15 @@ impl Command {
             11 => Self::SetCompactionStep {
                 events: reader.u64("compaction step")?,
             },
+            12 => {
+                let kind = AlarmKind::read(reader)?;
+                let [raised] = reader.flags("an alarm's flags")?;
+                let member = MemberId(reader.u64("an alarm's member")?);
+                Self::SetAlarm {
+                    alarm: Alarm { kind, member },
+                    raised,
+                }
+            }
             _ => {
                 return Err(Corrupt {
                     offset,
@@ -236,6 +251,28 @@ impl Command {
                 });
             }
         })
+    }
+}
+
+impl AlarmKind {
+    /// etcd's number of it.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::NoSpace => 1,
+            Self::Corrupt => 2,
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Corrupt> {
+        let offset = reader.offset();
+        match reader.u8("an alarm's kind")? {
+            1 => Ok(Self::NoSpace),
+            2 => Ok(Self::Corrupt),
+            _ => Err(Corrupt {
+                offset,
+                expected: "an alarm's kind",
+            }),
+        }
     }
 }
 
@@ -709,13 +746,18 @@ impl Reader {
     fn string(&mut self, expected: &'static str) -> Result<Bytes, Corrupt> {
         let offset = self.at;
         let length = self.u64(expected)?;
-        let length = usize::try_from(length).map_err(|_| Corrupt { offset, expected })?;
+        self.shared(length).ok_or(Corrupt { offset, expected })
+    }
+
+    /// The next bytes, sharing the memory that is read; `None` if there are not so many.
+    pub(crate) fn shared(&mut self, length: u64) -> Option<Bytes> {
+        let length = usize::try_from(length).ok()?;
         if length > self.bytes.len() - self.at {
-            return Err(Corrupt { offset, expected });
+            return None;
         }
         let start = self.at;
         self.at += length;
-        Ok(self.bytes.slice(start..self.at))
+        Some(self.bytes.slice(start..self.at))
     }
 
     fn flags<const N: usize>(&mut self, expected: &'static str) -> Result<[bool; N], Corrupt> {

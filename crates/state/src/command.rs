@@ -90,7 +90,39 @@ pub enum Command {
         /// The level that every member has announced to know.
         level: u32,
     },
+    /// Raises or clears an alarm. [`AlarmKind::NoSpace`] is also raised by the first command that
+    /// finds no room within the quota.
+    SetAlarm {
+        /// Which.
+        alarm: Alarm,
+        /// Raises it; otherwise clears it.
+        raised: bool,
+    },
 }
+
+/// Something is wrong that a person must look at. It stays raised until it is cleared by a
+/// command, whatever has become of its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    /// What is wrong.
+    pub kind: AlarmKind,
+    /// With which member, as far as whoever raised it knows.
+    pub member: MemberId,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// The state has reached its quota. Nothing may make it larger: puts, transactions that hold
+    /// a put in any branch, and lease grants are refused.
+    NoSpace,
+    /// The members' states differ. Nothing may change keys or leases any more, except that
+    /// leases go on expiring.
+    Corrupt,
+}
+
+/// Most alarms that can be raised at a time. Members raise one at most; the rest is by hand.
+pub const ALARMS_MAX: usize = 1_024;
 
 /// Writes one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

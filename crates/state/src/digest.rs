@@ -20,6 +20,8 @@ pub(crate) mod kind {
     pub(crate) const ORIGIN: u8 = 4;
     /// All that is a single number.
     pub(crate) const SCALARS: u8 = 5;
+    /// An alarm.
+    pub(crate) const ALARM: u8 = 6;
 }
 
 /// A sum of hashes.

@@ -6,14 +6,17 @@
 //!
 //! Read in this order: `command.rs` and `reply.rs` (what can be asked and answered), `state.rs`
 //! (how a batch changes the state), `root.rs` (how it is read), `tables.rs` and `record.rs` (what
-//! it is made of), `tree.rs` (the copy-on-write tree under every table), `snapshot.rs` and
-//! `codec.rs` (how it becomes bytes).
+//! it is made of), `tree.rs` (the copy-on-write tree under every table), `snapshot.rs`,
+//! `archive.rs` and `codec.rs` (how it becomes bytes).
 
+mod alarm;
+pub mod archive;
 mod check;
 mod codec;
 pub mod command;
 mod compaction;
 mod digest;
+mod history;
 mod range;
 mod record;
 pub mod reply;
@@ -26,8 +29,10 @@ mod tests;
 mod tree;
 mod txn;
 
+pub use archive::Archive;
 pub use check::Invalid;
 pub use codec::{Corrupt, TXN_DEPTH_MAX};
+pub use history::HistoryHash;
 pub use range::KeyRange;
 pub use record::{RECORD_OVERHEAD_BYTES, Record};
 pub use root::{Compacted, Root};

@@ -50,6 +50,11 @@ pub enum Body {
         /// Its TTL in milliseconds.
         ttl_ms: u64,
     },
+    /// To an alarm.
+    SetAlarm {
+        /// It was not raised, or not cleared, before.
+        changed: bool,
+    },
 }
 
 /// To a put.
@@ -125,6 +130,12 @@ pub enum Refusal {
     LeaseExists,
     /// The state may not grow any more.
     NoSpace,
+    /// The state may not change any more: see [`AlarmKind::Corrupt`].
+    ///
+    /// [`AlarmKind::Corrupt`]: crate::command::AlarmKind::Corrupt
+    Corrupt,
+    /// As many alarms are raised as can be.
+    TooManyAlarms,
 }
 
 /// A change of one key.

@@ -1,11 +1,13 @@
 //! The state as of one applied batch, to be read by anyone for as long as they like.
 
-use crate::command::{Compare, LeaseId, Operand, Order, Range, Relation, Revision, Target};
+use crate::command::{
+    Alarm, AlarmKind, Compare, LeaseId, Operand, Order, Range, Relation, Revision, Target,
+};
 use crate::digest::{Digest, kind};
 use crate::range::KeyRange;
 use crate::record::Record;
 use crate::reply::{Event, EventKind, KeyValue, RangeReply, Refusal};
-use crate::tables::{ByAttachment, ByKey, ByLease, ByMember, ByMoment, Lease};
+use crate::tables::{ByAlarm, ByAttachment, ByKey, ByLease, ByMember, ByMoment, Lease};
 use crate::tree::{Cursor, Tree};
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -21,8 +23,9 @@ pub struct Root {
     pub(crate) attached: Tree<ByAttachment>,
     pub(crate) leases: Tree<ByLease>,
     pub(crate) origins: Tree<ByMember>,
+    pub(crate) alarms: Tree<ByAlarm>,
     pub(crate) scalars: Scalars,
-    /// The sum over versions, leases and origins.
+    /// The sum over versions, leases, origins and alarms.
     pub(crate) records: Digest,
     pub(crate) index: u64,
 }
@@ -161,6 +164,17 @@ impl Root {
     #[must_use]
     pub fn quota_bytes(&self) -> u64 {
         self.scalars.quota_bytes
+    }
+
+    /// The alarms that are raised, by kind.
+    pub fn alarms(&self) -> impl Iterator<Item = Alarm> {
+        self.alarms.iter().copied()
+    }
+
+    /// An alarm of this kind is raised, for whichever member.
+    #[must_use]
+    pub fn has_alarm(&self, kind: AlarmKind) -> bool {
+        self.alarms().any(|alarm| alarm.kind == kind)
     }
 
     /// How many versions of keys there are, superseded ones and tombstones included.

@@ -5,25 +5,27 @@
 //! the one before did not have. Loading decodes chunks on as many threads as there are, then joins them; what
 //! was loaded must have the hash, the size and the counts that the header states.
 //!
-//! Header: format (1 byte), scalars, number of versions (8), number of leases (8), size in bytes
-//! (8), hash (16), number of origins (8), origins. Chunk: format (1), then records of one kind,
+//! Header: format (1 byte; 2 if there are alarms, otherwise 1), scalars, number of versions (8), number of leases (8), size in bytes
+//! (8), hash (16), number of origins (8), origins; then, in format 2, number of alarms (8), alarms. Chunk: format (1), then records of one kind,
 //! which say themselves what they are, in the order of their table.
 
 use crate::codec::{Corrupt, Reader};
-use crate::command::Revision;
+use crate::command::{Alarm, Revision};
 use crate::digest::{Digest, kind};
 use crate::record::Record;
 use crate::root::{Root, Scalars};
 use crate::state::State;
-use crate::tables::{ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
+use crate::tables::{ByAlarm, ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::{Layout, Subtree, Tree};
 use bytes::Bytes;
 use std::fmt;
 use synod_env::{Bug, planted};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The only format of headers so far.
+/// The format of headers without alarms.
 const HEADER_FORMAT: u8 = 1;
+/// The format of headers with alarms.
+const HEADER_FORMAT_ALARMS: u8 = 2;
 /// The only format of chunks so far.
 const CHUNK_FORMAT: u8 = 1;
 
@@ -122,7 +124,11 @@ impl Root {
     /// Everything of the state that is not in chunks, and what the chunks must add up to.
     #[must_use]
     pub fn header(&self) -> Bytes {
-        let mut out = vec![HEADER_FORMAT];
+        let mut out = vec![if self.alarms.is_empty() {
+            HEADER_FORMAT
+        } else {
+            HEADER_FORMAT_ALARMS
+        }];
         out.extend_from_slice(&self.scalars.encode());
         out.extend_from_slice(&(self.versions.len() as u64).to_le_bytes());
         out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
@@ -131,6 +137,12 @@ impl Root {
         out.extend_from_slice(&(self.origins.len() as u64).to_le_bytes());
         for origin in &self.origins {
             out.extend_from_slice(&origin.encode());
+        }
+        if !self.alarms.is_empty() {
+            out.extend_from_slice(&(self.alarms.len() as u64).to_le_bytes());
+            for alarm in &self.alarms {
+                out.extend_from_slice(&alarm.encode());
+            }
         }
         Bytes::from(out)
     }
@@ -290,6 +302,7 @@ fn decode_leases(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
 struct Header {
     scalars: Scalars,
     origins: Vec<LastBatch>,
+    alarms: Vec<Alarm>,
     version_count: u64,
     lease_count: u64,
     bytes: u64,
@@ -299,7 +312,12 @@ struct Header {
 impl Header {
     fn decode(bytes: Bytes, highest_level: u32) -> Result<Self, LoadError> {
         let mut reader = Reader::new(bytes);
-        reader.format(HEADER_FORMAT, "state header format 1")?;
+        let has_alarms = reader.peek_array::<1>("state header format")? == [HEADER_FORMAT_ALARMS];
+        if has_alarms {
+            reader.format(HEADER_FORMAT_ALARMS, "state header format 2")?;
+        } else {
+            reader.format(HEADER_FORMAT, "state header format 1 or 2")?;
+        }
         reader.format(kind::SCALARS, "the state's numbers")?;
         // The level comes first: what follows may mean something else at a level not known here.
         let level = u32::from_le_bytes(reader.array("level")?);
@@ -346,16 +364,46 @@ impl Header {
             }
             origins.push(origin);
         }
+        let alarms = if has_alarms {
+            read_alarms(&mut reader)?
+        } else {
+            Vec::new()
+        };
         reader.end("the end of the state header")?;
         Ok(Self {
             scalars,
             origins,
+            alarms,
             version_count,
             lease_count,
             bytes,
             hash,
         })
     }
+}
+
+fn read_alarms(reader: &mut Reader) -> Result<Vec<Alarm>, Corrupt> {
+    let count = reader.fixed_u64("number of alarms")?;
+    let mut alarms: Vec<Alarm> = Vec::new();
+    for _ in 0..count {
+        let offset = reader.offset();
+        let alarm = Alarm::read(reader)?;
+        if alarms.last().is_some_and(|last| *last >= alarm) {
+            return Err(Corrupt {
+                offset,
+                expected: "alarms in order",
+            });
+        }
+        alarms.push(alarm);
+    }
+    // A state without alarms has a header without them.
+    if alarms.is_empty() {
+        return Err(Corrupt {
+            offset: reader.offset(),
+            expected: "an alarm",
+        });
+    }
+    Ok(alarms)
 }
 
 impl State {
@@ -373,6 +421,7 @@ impl State {
         let Header {
             scalars,
             origins,
+            alarms,
             version_count,
             lease_count,
             bytes,
@@ -381,6 +430,9 @@ impl State {
         let mut digest = Digest::default();
         for origin in &origins {
             digest.add(&origin.encode());
+        }
+        for alarm in &alarms {
+            digest.add(&alarm.encode());
         }
         let mut found_bytes = 0;
         let mut records = Vec::new();
@@ -424,6 +476,7 @@ impl State {
             attached: Tree::from_sorted(attached),
             leases,
             origins: Tree::<ByMember>::from_sorted(origins),
+            alarms: Tree::<ByAlarm>::from_sorted(alarms),
             scalars,
             records: digest,
             index: 0,

@@ -1,6 +1,9 @@
 //! The state of one member, and the one way to change it.
 
-use crate::command::{Batch, Command, DeleteRange, LeaseId, Origin, Put, Revision, Txn};
+use crate::alarm;
+use crate::command::{
+    Alarm, AlarmKind, Batch, Command, DeleteRange, LeaseId, Origin, Put, Revision, Txn,
+};
 use crate::range::KeyRange;
 use crate::record::{Fields, Record};
 use crate::reply::{Body, DeleteReply, Event, Outcome, PutReply, Refusal, Reply, TxnReply};
@@ -8,7 +11,7 @@ use crate::root::{Root, Scalars};
 use crate::tables::{ByAttachment, ByKey, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::Layout;
 use crate::txn::Path;
-use synod_env::{Bug, planted};
+use synod_env::{Bug, MemberId, planted};
 
 /// The bound on the state's size until a command sets another: 2 GiB.
 pub const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
@@ -119,6 +122,7 @@ impl State {
             attached: Default::default(),
             leases: Default::default(),
             origins: Default::default(),
+            alarms: Default::default(),
             scalars,
             records: Default::default(),
             index: 0,
@@ -162,7 +166,7 @@ impl State {
         }
         applied.outcomes.reserve_exact(batch.commands.len());
         for command in &batch.commands {
-            let outcome = self.execute(command, &mut applied);
+            let outcome = self.execute(command, batch.origin.member, &mut applied);
             applied.outcomes.push(outcome);
         }
         self.compact_step();
@@ -223,7 +227,19 @@ impl State {
         Ok(())
     }
 
-    fn execute(&mut self, command: &Command, applied: &mut Applied) -> Outcome {
+    /// Carries out a command that `member` proposed, if the alarms let it.
+    fn execute(&mut self, command: &Command, member: MemberId, applied: &mut Applied) -> Outcome {
+        alarm::admits(&self.root, command)?;
+        let outcome = self.carry_out(command, applied);
+        if outcome == Err(Refusal::NoSpace) {
+            let kind = AlarmKind::NoSpace;
+            // With as many raised as can be, people look already.
+            let _full = self.set_alarm(Alarm { kind, member }, true);
+        }
+        outcome
+    }
+
+    fn carry_out(&mut self, command: &Command, applied: &mut Applied) -> Outcome {
         let body = match command {
             // Admitted with its batch.
             Command::Reign { .. } => Body::Nothing,
@@ -297,6 +313,9 @@ impl State {
                 *present = (*level).max(*present);
                 Body::Nothing
             }
+            Command::SetAlarm { alarm, raised } => Body::SetAlarm {
+                changed: self.set_alarm(*alarm, *raised)?,
+            },
         };
         Ok(Reply {
             revision: self.root.revision(),

@@ -7,12 +7,13 @@
 //! | attached | the live records that hang on a lease | lease, key |
 //! | leases | leases | number |
 //! | origins | the last applied batch of each member | member |
+//! | alarms | the alarms that are raised | kind, member |
 //!
-//! The present value of a key is the last of its versions. Only versions, leases and origins are
-//! stored in snapshots; the other tables are views of the same records, made again at loading.
+//! The present value of a key is the last of its versions. Only versions, leases, origins and
+//! alarms are stored in snapshots; the other tables are views of the same records, made again at loading.
 
 use crate::codec::{Corrupt, Reader};
-use crate::command::{LeaseId, Revision};
+use crate::command::{Alarm, AlarmKind, LeaseId, Revision};
 use crate::digest::kind;
 use crate::record::Record;
 use crate::tree::Layout;
@@ -191,6 +192,59 @@ impl Layout for ByLease {
 
     fn weight(_: &Lease) -> u64 {
         LEASE_BYTES as u64
+    }
+}
+
+/// Encoded length of an alarm.
+pub(crate) const ALARM_BYTES: usize = 10;
+
+impl Alarm {
+    /// Kind of record, kind of alarm, member.
+    pub(crate) fn encode(self) -> [u8; ALARM_BYTES] {
+        let Self { kind, member } = self;
+        let mut bytes = [kind::ALARM; ALARM_BYTES];
+        bytes[1] = kind.code();
+        bytes[2..10].copy_from_slice(&member.0.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn read(reader: &mut Reader) -> Result<Self, Corrupt> {
+        reader.format(kind::ALARM, "an alarm")?;
+        let kind = AlarmKind::read(reader)?;
+        let member = MemberId(reader.fixed_u64("an alarm's member")?);
+        Ok(Self { kind, member })
+    }
+}
+
+/// Alarms by what is wrong, then by member.
+#[derive(Debug)]
+pub(crate) struct ByAlarm;
+
+impl Layout for ByAlarm {
+    type Element = Alarm;
+    type Key<'a> = (u8, u64);
+
+    fn key(alarm: &Alarm) -> Self::Key<'_> {
+        (alarm.kind.code(), alarm.member.0)
+    }
+
+    fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {
+        a.cmp(&b)
+    }
+
+    fn pack((kind, member): Self::Key<'_>, into: &mut Vec<u8>) {
+        into.push(kind);
+        into.extend_from_slice(&member.to_le_bytes());
+    }
+
+    fn unpack(packed: &[u8]) -> Self::Key<'_> {
+        let (kind, member) = packed.split_at(1);
+        let member = member.try_into().expect("a member was packed");
+        (kind[0], u64::from_le_bytes(member))
+    }
+
+    fn weight(_: &Alarm) -> u64 {
+        1
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::TXN_DEPTH_MAX;
 use crate::command::{
-    Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range, Relation, Target,
-    Txn,
+    Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range,
+    Relation, Target, Txn,
 };
 use crate::tests::properties::any_command;
 use crate::{Corrupt, Invalid};
@@ -217,6 +217,13 @@ fn format_1_is_what_it_was() {
             Command::SetQuota { bytes: 15 },
             Command::SetLevel { level: 16 },
             Command::SetCompactionStep { events: 17 },
+            Command::SetAlarm {
+                alarm: Alarm {
+                    kind: AlarmKind::Corrupt,
+                    member: MemberId(18),
+                },
+                raised: true,
+            },
         ],
     };
     let hex: String = batch
@@ -226,9 +233,9 @@ fn format_1_is_what_it_was() {
         .collect();
     let recorded = [
         "01060000000000000005000000000000000200000000000000030000000000000004000000000000",
-        "000c00050105016b0176010201016101000305016300000002016300010104016300020206016300",
+        "000d00050105016b0176010201016101000305016300000002016300010104016300020206016300",
         "03030176016300000408020001017201730204020406080ad8040105016b01760102020101610100",
-        "03000000040e05100906140702161808011a0e090f0a100b11",
+        "03000000040e05100906140702161808011a0e090f0a100b110c020112",
     ];
     assert_eq!(hex, recorded.concat());
 }

@@ -34,6 +34,9 @@ pub(super) fn check(root: &Root) {
     for origin in &root.origins {
         digest.add(&origin.encode());
     }
+    for alarm in &root.alarms {
+        digest.add(&alarm.encode());
+    }
     digest.add(&root.scalars.encode());
     assert_eq!(root.hash(), digest.0, "the hash followed the changes");
     assert_eq!(root.bytes(), bytes, "the size followed the changes");

@@ -3,15 +3,16 @@
 //! types of requests and answers.
 
 use crate::command::{
-    Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Put, Range, Relation, Revision,
-    Target, Txn,
+    Alarm, AlarmKind, Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Put, Range,
+    Relation, Revision, Target, Txn,
 };
 use crate::reply::{
     Body, DeleteReply, Event, EventKind, KeyValue, OpBody, OpReply, Outcome, PutReply, RangeReply,
     Refusal, Reply, TxnReply,
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use synod_env::MemberId;
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
@@ -25,12 +26,60 @@ pub(super) struct Model {
     /// Size of the state; the test corrects it after each step of compaction.
     pub(super) bytes: u64,
     pub(super) reign: u64,
+    pub(super) alarms: BTreeSet<Alarm>,
 }
 
 /// Bytes that a change takes beside key and value.
 const CHANGE_BYTES: u64 = 45;
 /// Bytes that a lease takes.
 const LEASE_BYTES: u64 = 25;
+
+/// All operations of a transaction, whichever branches they are in.
+fn all_ops(txn: &Txn) -> Vec<&Op> {
+    let mut all = Vec::new();
+    for op in txn.success.iter().chain(&txn.failure) {
+        all.push(op);
+        if let Op::Txn(nested) = op {
+            all.extend(all_ops(nested));
+        }
+    }
+    all
+}
+
+fn puts(command: &Command) -> bool {
+    match command {
+        Command::Put(_) | Command::LeaseGrant { .. } => true,
+        Command::Txn(txn) => all_ops(txn).iter().any(|op| matches!(op, Op::Put(_))),
+        Command::DeleteRange(_)
+        | Command::Compact { .. }
+        | Command::LeaseRevoke { .. }
+        | Command::Reign { .. }
+        | Command::LeaseExpire { .. }
+        | Command::LeaseCheckpoint { .. }
+        | Command::SetQuota { .. }
+        | Command::SetCompactionStep { .. }
+        | Command::SetLevel { .. }
+        | Command::SetAlarm { .. } => false,
+    }
+}
+
+fn changes(command: &Command) -> bool {
+    match command {
+        Command::DeleteRange(_) | Command::Compact { .. } | Command::LeaseRevoke { .. } => true,
+        Command::Txn(txn) => all_ops(txn)
+            .iter()
+            .any(|op| matches!(op, Op::Put(_) | Op::DeleteRange(_))),
+        Command::Put(_)
+        | Command::LeaseGrant { .. }
+        | Command::Reign { .. }
+        | Command::LeaseExpire { .. }
+        | Command::LeaseCheckpoint { .. }
+        | Command::SetQuota { .. }
+        | Command::SetCompactionStep { .. }
+        | Command::SetLevel { .. }
+        | Command::SetAlarm { .. } => puts(command),
+    }
+}
 
 fn means(key: &[u8], range_end: &[u8], other: &[u8]) -> bool {
     match range_end {
@@ -50,6 +99,7 @@ impl Model {
             quota: 2 << 30,
             bytes: 0,
             reign: 0,
+            alarms: BTreeSet::new(),
         }
     }
 
@@ -371,7 +421,24 @@ impl Model {
         }
     }
 
-    pub(super) fn execute(&mut self, command: &Command) -> Outcome {
+    /// What `member` asks for is done or refused; and for want of room, refused from then on.
+    pub(super) fn execute(&mut self, member: MemberId, command: &Command) -> Outcome {
+        let has = |kind| self.alarms.iter().any(|alarm| alarm.kind == kind);
+        if has(AlarmKind::Corrupt) && changes(command) {
+            return Err(Refusal::Corrupt);
+        }
+        if has(AlarmKind::NoSpace) && puts(command) {
+            return Err(Refusal::NoSpace);
+        }
+        let outcome = self.carry_out(command);
+        if outcome == Err(Refusal::NoSpace) {
+            let kind = AlarmKind::NoSpace;
+            self.alarms.insert(Alarm { kind, member });
+        }
+        outcome
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Outcome {
         let before = self.history.len();
         let body = match command {
             Command::Reign { .. }
@@ -462,6 +529,13 @@ impl Model {
                 self.quota = *bytes;
                 Body::Nothing
             }
+            Command::SetAlarm { alarm, raised } => Body::SetAlarm {
+                changed: if *raised {
+                    self.alarms.insert(*alarm)
+                } else {
+                    self.alarms.remove(alarm)
+                },
+            },
         };
         Ok(Reply {
             revision: self.revision,

@@ -3,11 +3,11 @@
 use super::audit;
 use super::model::Model;
 use crate::command::{
-    Batch, Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Origin, Put, Range,
-    Relation, Revision, Target, Txn,
+    Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Origin,
+    Put, Range, Relation, Revision, Target, Txn,
 };
 use crate::reply::{Event, Outcome};
-use crate::{Chunk, Compacted, Dropped, Root, State};
+use crate::{Chunk, Compacted, Dropped, Record, Root, State};
 use bytes::Bytes;
 use proptest::prelude::*;
 use synod_env::MemberId;
@@ -175,7 +175,17 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
             .prop_map(|bytes| Command::SetQuota { bytes }),
         1 => (0..4_u64).prop_map(|events| Command::SetCompactionStep { events }),
         1 => (0..4_u32).prop_map(|level| Command::SetLevel { level }),
+        1 => any_alarm().prop_map(|(alarm, raised)| Command::SetAlarm { alarm, raised }),
     ]
+}
+
+/// Cleared more often than raised, or all else would be refused for most of a run. The member is
+/// often the one that asks in these tests, whose own alarms are the ones to be cleared.
+fn any_alarm() -> impl Strategy<Value = (Alarm, bool)> {
+    let kind = prop_oneof![3 => Just(AlarmKind::NoSpace), 1 => Just(AlarmKind::Corrupt)];
+    let member = prop_oneof![3 => Just(MemberId(7)), 1 => Just(MemberId(8))];
+    (kind, member, prop::bool::weighted(0.3))
+        .prop_map(|(kind, member, raised)| (Alarm { kind, member }, raised))
 }
 
 /// One step of a random run.
@@ -280,7 +290,7 @@ impl Run {
         let before = self.model.history.len();
         let expected: Vec<Outcome> = commands
             .iter()
-            .map(|command| self.model.execute(command))
+            .map(|command| self.model.execute(MemberId(7), command))
             .collect();
         let applied = self.state.apply(self.index, &self.batch(commands));
         let root = self.state.root();
@@ -289,6 +299,7 @@ impl Run {
         assert_eq!(applied.events, self.model.history[before..]);
         assert_eq!(root.revision(), self.model.revision);
         assert_eq!(root.compact_revision(), self.model.compact_revision);
+        assert!(root.alarms().eq(self.model.alarms.iter().copied()));
         let leases: Vec<_> = root
             .leases()
             .map(|lease| (lease.id, (lease.ttl_ms, lease.remaining_ms)))
@@ -303,6 +314,11 @@ impl Run {
             root.bytes() <= self.model.bytes,
             "compaction made the state larger"
         );
+        let mut retained = Vec::new();
+        root.for_each_retained(root.revision(), |record| retained.push(record.clone()));
+        retained.sort_by_key(Record::moment);
+        let retained: Vec<Event> = retained.iter().map(Record::event).collect();
+        assert_eq!(retained, self.model.retained());
         if root.compaction_finished() {
             let left: Vec<Event> = root.events.iter().map(|record| record.event()).collect();
             assert_eq!(left, self.model.retained());

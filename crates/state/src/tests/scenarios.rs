@@ -13,6 +13,7 @@
 //!     and OP is a put, del or get as above, or ( txn ... )
 //! compact REVISION | grant LEASE TTL_MS | revoke LEASE | expire LEASE... |
 //! checkpoint LEASE=MS... | quota BYTES | step EVENTS | level LEVEL | reign REIGN | idle
+//! alarm raise|clear nospace|corrupt MEMBER | alarms
 //! batch COMMAND [| COMMAND]...
 //! from MEMBER.INCARNATION.SEQUENCE REIGN COMMAND     a batch of that origin for that reign
 //! watch FROM [REVISIONS] | leases | status | reload
@@ -23,8 +24,8 @@
 
 use super::audit;
 use crate::command::{
-    Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range, Relation, Target,
-    Txn,
+    Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range,
+    Relation, Target, Txn,
 };
 use crate::reply::{Body, Event, EventKind, KeyValue, OpBody, Outcome, RangeReply, TxnReply};
 use crate::{Applied, Chunk, State};
@@ -133,6 +134,10 @@ impl Scenario {
                     let (id, ttl, left) = (lease.id, lease.ttl_ms, lease.remaining_ms);
                     format!("lease {id} ttl={ttl} remaining={left} keys={keys:?}\n")
                 })
+                .collect(),
+            ["alarms"] => root
+                .alarms()
+                .map(|Alarm { kind, member }| format!("{kind:?} {member}\n"))
                 .collect(),
             ["status"] => format!(
                 "revision={} compact={}{} versions={} bytes={} quota={} level={} reign={} time={}\n",
@@ -297,6 +302,8 @@ fn show_outcome(outcome: &Outcome) -> String {
         Body::DeleteRange(delete) => show_deleted(delete.deleted, &delete.prev_kvs),
         Body::Txn(txn) => show_txn(txn),
         Body::LeaseGrant { lease, ttl_ms } => format!("lease={lease} ttl={ttl_ms}\n"),
+        Body::SetAlarm { changed: true } => "changed\n".to_owned(),
+        Body::SetAlarm { changed: false } => "as before\n".to_owned(),
     };
     format!("rev={} {body}", reply.revision)
 }
@@ -394,6 +401,17 @@ fn parse_command(words: &[&str]) -> Command {
         },
         ["level", level] => Command::SetLevel {
             level: number(level),
+        },
+        ["alarm", what @ ("raise" | "clear"), kind, member] => Command::SetAlarm {
+            alarm: Alarm {
+                kind: match *kind {
+                    "nospace" => AlarmKind::NoSpace,
+                    "corrupt" => AlarmKind::Corrupt,
+                    other => panic!("no such alarm: {other:?}"),
+                },
+                member: MemberId(number(member)),
+            },
+            raised: *what == "raise",
         },
         ["reign", reign] => Command::Reign {
             reign: number(reign),

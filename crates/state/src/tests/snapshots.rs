@@ -1,10 +1,13 @@
 //! Saving and loading: what is unchanged is found again, and what is damaged is found out.
 
 use super::{audit, batch, put};
-use crate::command::{Command, Put};
+use crate::archive::{Archive, Unpacked};
+use crate::command::{Alarm, AlarmKind, Command, Put};
+use crate::reply::Refusal;
 use crate::{Chunk, DecodedChunk, LoadError, Root, State};
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use synod_env::MemberId;
 
 /// Small chunks, so that small states have several.
 const CHUNK_BYTES: usize = 600;
@@ -43,6 +46,15 @@ fn varied() -> Root {
             .iter()
             .all(Result::is_ok)
     );
+    let alarm = |kind, member| Command::SetAlarm {
+        alarm: Alarm {
+            kind,
+            member: MemberId(member),
+        },
+        raised: true,
+    };
+    let alarms = vec![alarm(AlarmKind::Corrupt, 3), alarm(AlarmKind::NoSpace, 4)];
+    state.apply(2, &batch(2, alarms));
     assert!(!state.root().compaction_finished());
     state.root()
 }
@@ -69,6 +81,69 @@ fn what_is_saved_loads_to_the_same() {
         assert_eq!(audit::everything(&loaded), audit::everything(&root));
         assert_eq!(loaded.events(20, usize::MAX), root.events(20, usize::MAX));
     }
+}
+
+#[test]
+fn a_state_without_alarms_is_written_as_before_there_were_any() {
+    let mut state = State::new(2);
+    state.apply(1, &batch(1, vec![put("a", "1")]));
+    let header = state.root().header();
+    assert_eq!((header[0], header.len()), (1, 139));
+    assert_eq!(varied().header()[0], 2);
+}
+
+#[test]
+fn an_archive_holds_the_state() {
+    for root in [varied(), State::new(2).root()] {
+        let archive = Archive::new(&root, CHUNK_BYTES);
+        let length = archive.encoded_len();
+        let parts: Vec<Bytes> = archive.into_parts().collect();
+        let bytes = Bytes::from(parts.concat());
+        assert_eq!((bytes.len() as u64, length % 512), (length, 0));
+        let unpacked = Unpacked::read(bytes.clone()).expect("it was written");
+        let loaded = load(&unpacked.header, &unpacked.chunks).expect("it was saved");
+        assert_eq!(loaded.root().hash(), root.hash());
+
+        let content = (0..bytes.len())
+            .rfind(|at| bytes[*at] != 0)
+            .expect("a header");
+        for cut in [0, 7, 15, 16, 24, 100, content] {
+            let cut = bytes.slice(..cut);
+            let length = cut.len();
+            assert!(Unpacked::read(cut).is_err(), "{length} bytes");
+        }
+    }
+}
+
+/// It does not depend on how far the removal of compacted history has got.
+#[test]
+fn the_hash_of_the_history_is_of_what_can_be_read() {
+    let mut state = State::new(2);
+    state.apply(1, &batch(1, vec![Command::SetCompactionStep { events: 1 }]));
+    for (index, key) in (2..).zip(["a", "b", "a", "c", "a"]) {
+        state.apply(index, &batch(index, vec![put(key, format!("{index}"))]));
+    }
+    let before = state.root();
+    let hash = |revision| before.history_hash(revision).map(|hash| hash.hash);
+    assert_eq!(hash(0), hash(6));
+    assert_ne!(hash(5), hash(6));
+    assert_eq!(hash(7), Err(Refusal::FutureRevision(6)));
+
+    state.apply(7, &batch(7, vec![Command::Compact { revision: 5 }]));
+    let compacted = state
+        .root()
+        .history_hash(0)
+        .expect("the present can be read");
+    assert!(!state.root().compaction_finished());
+    assert_eq!((compacted.revision, compacted.compact_revision), (6, 5));
+    assert_ne!(Ok(compacted.hash), hash(6));
+    for index in 8..20 {
+        state.apply(index, &batch(index, Vec::new()));
+        assert_eq!(state.root().history_hash(6), Ok(compacted));
+    }
+    assert!(state.root().compaction_finished());
+    let gone = state.root().history_hash(4);
+    assert_eq!(gone, Err(Refusal::Compacted(5)));
 }
 
 #[test]
