@@ -56,7 +56,9 @@ impl From<Refusal> for Failure {
             | Refusal::FutureRevision(_)
             | Refusal::KeyNotFound
             | Refusal::LeaseNotFound
-            | Refusal::LeaseExists => Self::Refused(refusal),
+            | Refusal::LeaseExists
+            | Refusal::Corrupt
+            | Refusal::TooManyAlarms => Self::Refused(refusal),
         }
     }
 }

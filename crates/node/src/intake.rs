@@ -172,7 +172,8 @@ impl<A> Intake<A> {
             | Command::LeaseCheckpoint { .. }
             | Command::SetQuota { .. }
             | Command::SetCompactionStep { .. }
-            | Command::SetLevel { .. } => false,
+            | Command::SetLevel { .. }
+            | Command::SetAlarm { .. } => false,
         };
         if read.origin.member != from || read.commands.iter().any(is_leaders) {
             return Err((answer, Some(Refused::Unacceptable)));
@@ -204,7 +205,8 @@ impl<A> Intake<A> {
             | Command::LeaseCheckpoint { .. }
             | Command::SetQuota { .. }
             | Command::SetCompactionStep { .. }
-            | Command::SetLevel { .. } => None,
+            | Command::SetLevel { .. }
+            | Command::SetAlarm { .. } => None,
         });
         waiting.push_back(Forwarded {
             until,

@@ -616,7 +616,8 @@ pub(crate) fn leads_out_of_trouble(commands: &[Command]) -> bool {
         | Command::LeaseRevoke { .. }
         | Command::LeaseExpire { .. }
         | Command::LeaseCheckpoint { .. }
-        | Command::SetLevel { .. } => false,
+        | Command::SetLevel { .. }
+        | Command::SetAlarm { .. } => false,
     };
     !commands.is_empty() && commands.iter().all(vital)
 }

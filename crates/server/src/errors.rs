@@ -42,6 +42,8 @@ errors! {
     LEASE_EXISTS FailedPrecondition "etcdserver: lease already exists",
     LEASE_TTL_TOO_LARGE OutOfRange "etcdserver: too large lease TTL",
 
+    CORRUPT DataLoss "etcdserver: corrupt cluster",
+
     NO_LEADER Unavailable "etcdserver: no leader",
     STOPPED Unavailable "etcdserver: server stopped",
     TIMED_OUT Unavailable "etcdserver: request timed out",
@@ -94,6 +96,8 @@ impl Error {
             Refusal::LeaseNotFound => LEASE_NOT_FOUND,
             Refusal::LeaseExists => LEASE_EXISTS,
             Refusal::NoSpace => NO_SPACE,
+            Refusal::Corrupt => CORRUPT,
+            Refusal::TooManyAlarms => TOO_MANY_REQUESTS,
         }
     }
 

@@ -115,6 +115,9 @@ pub(crate) fn response(operation: &Operation, member: MemberId, reply: reply::Re
             replies: txn.replies.into_iter().map(op_reply).collect(),
         },
         reply::Body::LeaseGrant { lease, ttl_ms } => Body::LeaseGrant { id: lease, ttl_ms },
+        body @ reply::Body::SetAlarm { .. } => {
+            unreachable!("{operation:?} was answered with {body:?}")
+        }
     };
     Response {
         revision: reply.revision,
@@ -174,7 +177,10 @@ pub(crate) fn refusal(refusal: reply::Refusal) -> Ended {
         reply::Refusal::FutureRevision(_) => Refusal::FutureRevision,
         reply::Refusal::LeaseNotFound => Refusal::LeaseNotFound,
         reply::Refusal::LeaseExists => Refusal::LeaseExists,
-        reply::Refusal::KeyNotFound | reply::Refusal::NoSpace => Refusal::NotDone,
+        reply::Refusal::KeyNotFound
+        | reply::Refusal::NoSpace
+        | reply::Refusal::Corrupt
+        | reply::Refusal::TooManyAlarms => Refusal::NotDone,
     })
 }
 
