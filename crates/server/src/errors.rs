@@ -44,6 +44,24 @@ errors! {
 
     CORRUPT DataLoss "etcdserver: corrupt cluster",
 
+    NOT_LEADER FailedPrecondition "etcdserver: not leader",
+    BAD_LEADER_TRANSFEREE FailedPrecondition "etcdserver: bad leader transferee",
+    DOWNGRADE_FORMAT InvalidArgument "etcdserver: wrong downgrade target version format",
+    DOWNGRADE_TARGET InvalidArgument "etcdserver: invalid downgrade target version",
+    NO_DOWNGRADE FailedPrecondition "etcdserver: no inflight downgrade job",
+    // An action of a request that does not exist.
+    UNKNOWN_METHOD Unknown "etcdserver: unknown method",
+    // etcd takes a number for an alarm that it does not know for another alarm.
+    ALARM_UNKNOWN InvalidArgument "etcdserver: unknown alarm type",
+
+    ROOT_USER_MISSING FailedPrecondition "etcdserver: root user does not exist",
+    USER_NAME_EMPTY InvalidArgument "etcdserver: user name is empty",
+    USER_NOT_FOUND FailedPrecondition "etcdserver: user name not found",
+    ROLE_NAME_EMPTY InvalidArgument "etcdserver: role name is empty",
+    ROLE_NOT_FOUND FailedPrecondition "etcdserver: role name not found",
+    PERMISSION_MISSING InvalidArgument "etcdserver: permission not given",
+    AUTH_NOT_ENABLED FailedPrecondition "etcdserver: authentication is not enabled",
+
     NO_LEADER Unavailable "etcdserver: no leader",
     STOPPED Unavailable "etcdserver: server stopped",
     TIMED_OUT Unavailable "etcdserver: request timed out",

@@ -2,6 +2,7 @@
 
 use crate::call::Call;
 use crate::grpc::Body;
+use crate::maintenance::alarm_name;
 use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, Server, metrics};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -48,13 +49,15 @@ impl Server {
         }
     }
 
-    /// Healthy is a member that can read, and write within the quota.
+    /// Healthy is a member that can read, and about which no alarm is raised.
     async fn health(&self, request: &Request<Incoming>) -> Response<Body> {
         let query = request.uri().query().unwrap_or("");
         let given = |wanted: &str| query.split('&').any(|parameter| parameter == wanted);
         let call = Call::new(self.node.now(), request.headers(), self.timeout_max());
         match self
-            .ailment(call, given("serializable=true"), given("exclude=NOSPACE"))
+            .ailment(call, given("serializable=true"), |alarm| {
+                given(&format!("exclude={alarm}"))
+            })
             .await
         {
             None => {
@@ -70,10 +73,16 @@ impl Server {
     }
 
     /// What is wrong, in a few words without quotes.
-    async fn ailment(&self, call: Call, serializable: bool, without_space: bool) -> Option<String> {
+    async fn ailment(
+        &self,
+        call: Call,
+        serializable: bool,
+        passes_over: impl Fn(&str) -> bool,
+    ) -> Option<String> {
         let root = self.node.root();
-        if !without_space && root.bytes() >= root.quota_bytes() {
-            return Some("ALARM NOSPACE".into());
+        let mut alarms = root.alarms().map(|alarm| alarm_name(alarm.kind));
+        if let Some(alarm) = alarms.find(|alarm| !passes_over(alarm)) {
+            return Some(format!("ALARM {alarm}"));
         }
         if serializable {
             return None;

@@ -5,6 +5,7 @@
 //! etcd's words (`translate`, `errors`). What the member promises is the business of
 //! `synod-node`; here it can only be passed on or lost.
 
+mod auth;
 mod call;
 mod cluster;
 mod election;
@@ -21,6 +22,8 @@ mod maintenance;
 mod methods;
 mod metrics;
 mod route;
+mod scans;
+mod snapshot;
 mod stop;
 mod translate;
 mod watch;
@@ -31,6 +34,7 @@ pub use listen::serve;
 pub use metrics::ProcessUsage;
 
 use crate::metrics::Metrics;
+use crate::scans::Scans;
 use crate::stop::{Leaderless, Stopping};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +114,7 @@ pub(crate) struct Server {
     metrics: Arc<Metrics>,
     stopping: Arc<Stopping>,
     leaderless: Leaderless,
+    scans: Scans,
 }
 
 impl Server {
@@ -120,6 +125,7 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             stopping: Arc::default(),
             leaderless: Leaderless::default(),
+            scans: Scans::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a request's path to its handler.
 
 use crate::Server;
+use crate::auth;
 use crate::call::Call;
 use crate::errors;
 use crate::grpc::{self, Body};
@@ -105,7 +106,36 @@ impl Server {
                 }))
             }
 
-            Method::Alarm => rare!(|m| server.alarms(m)),
+            Method::Alarm => rare!(|m| server.alarm(m, call).await),
+            Method::Defragment => rare!(|m| Ok(server.defragment(&m))),
+            Method::Hash => rare!(|m| Ok(server.hash(&m))),
+            Method::HashKv => rare!(|m| server.hash_kv(m, call).await),
+            Method::Snapshot => {
+                stream!(|m, end| match server.snapshot(&m) {
+                    Ok(pieces) => end.after(pieces, handling),
+                    Err(status) => return refuse(handling, &status),
+                })
+            }
+            Method::MoveLeader => rare!(|m| server.move_leader(&m)),
+            Method::Downgrade => rare!(|m| server.downgrade(&m)),
+
+            Method::AuthEnable => rare!(|m| auth::enable(&m)),
+            Method::AuthDisable => rare!(|m| Ok(server.auth_disable(&m))),
+            Method::AuthStatus => rare!(|m| Ok(server.auth_status(&m))),
+            Method::Authenticate => rare!(|m| auth::authenticate(&m)),
+            Method::UserAdd => rare!(|m| auth::user_add(&m)),
+            Method::UserGet => rare!(|m| auth::user_get(&m)),
+            Method::UserList => rare!(|m| Ok(server.user_list(&m))),
+            Method::UserDelete => rare!(|m| auth::user_delete(&m)),
+            Method::UserChangePassword => rare!(|m| auth::user_change_password(&m)),
+            Method::UserGrantRole => rare!(|m| auth::user_grant_role(&m)),
+            Method::UserRevokeRole => rare!(|m| auth::user_revoke_role(&m)),
+            Method::RoleAdd => rare!(|m| auth::role_add(&m)),
+            Method::RoleGet => rare!(|m| auth::role_get(&m)),
+            Method::RoleList => rare!(|m| Ok(server.role_list(&m))),
+            Method::RoleDelete => rare!(|m| auth::role_delete(&m)),
+            Method::RoleGrantPermission => rare!(|m| auth::role_grant_permission(&m)),
+            Method::RoleRevokePermission => rare!(|m| auth::role_revoke_permission(&m)),
 
             Method::HealthCheck => rare!(|m| health::check(&m)),
             Method::HealthWatch => {
@@ -127,30 +157,7 @@ impl Server {
             | Method::MemberAdd
             | Method::MemberRemove
             | Method::MemberUpdate
-            | Method::MemberPromote
-            | Method::Defragment
-            | Method::Hash
-            | Method::HashKv
-            | Method::Snapshot
-            | Method::MoveLeader
-            | Method::Downgrade
-            | Method::AuthEnable
-            | Method::AuthDisable
-            | Method::AuthStatus
-            | Method::Authenticate
-            | Method::UserAdd
-            | Method::UserGet
-            | Method::UserList
-            | Method::UserDelete
-            | Method::UserChangePassword
-            | Method::UserGrantRole
-            | Method::UserRevokeRole
-            | Method::RoleAdd
-            | Method::RoleGet
-            | Method::RoleList
-            | Method::RoleDelete
-            | Method::RoleGrantPermission
-            | Method::RoleRevokePermission => refuse(handling, &not_served(method)),
+            | Method::MemberPromote => refuse(handling, &not_served(method)),
         }
     }
 

@@ -9,6 +9,7 @@ mod http;
 mod kv;
 mod lease;
 mod lock;
+mod maintenance;
 mod member;
 mod others;
 mod watch;

@@ -1,9 +1,11 @@
 //! Cluster, maintenance, health, and what is not served yet.
 
-use crate::member::{EPOCH, MEMBER, error, header, soon, start};
+use crate::member::{EPOCH, MEMBER, error, get, header, soon, start};
+use synod_api::authpb::Permission;
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::auth_client::AuthClient;
 use synod_api::etcdserverpb::cluster_client::ClusterClient;
+use synod_api::etcdserverpb::kv_client::KvClient;
 use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_api::health::HealthCheckRequest;
 use synod_api::health::health_check_response::ServingStatus;
@@ -119,17 +121,89 @@ async fn what_is_not_served_says_so_in_a_sentence() {
         )
     };
 
-    let mut auth = AuthClient::new(channel.clone());
-    let refused = error(soon(auth.auth_status(pb::AuthStatusRequest {})).await);
-    assert_eq!(refused, sentence("etcdserverpb.Auth/AuthStatus"));
     let mut cluster = ClusterClient::new(channel.clone());
     let refused = error(soon(cluster.member_add(pb::MemberAddRequest::default())).await);
     assert_eq!(refused, sentence("etcdserverpb.Cluster/MemberAdd"));
-    let mut maintenance = MaintenanceClient::new(channel);
-    let refused = error(
-        soon(maintenance.snapshot(pb::SnapshotRequest {}))
-            .await
-            .map(|_| ()),
+    let mut kv = KvClient::new(channel);
+    let refused = soon(kv.range_stream(get("a"))).await.map(|_| ());
+    assert_eq!(error(refused), sentence("etcdserverpb.KV/RangeStream"));
+}
+
+#[tokio::test]
+async fn users_and_roles_are_answered_for_as_while_authentication_is_off() {
+    let member = start().await;
+    let mut auth = AuthClient::new(member.channel());
+    let status = soon(auth.auth_status(pb::AuthStatusRequest {})).await;
+    let off = pb::AuthStatusResponse {
+        header: header(1),
+        enabled: false,
+        auth_revision: 1,
+    };
+    assert_eq!(status.unwrap().into_inner(), off);
+    let disabled = soon(auth.auth_disable(pb::AuthDisableRequest {})).await;
+    assert_eq!(disabled.unwrap().into_inner().header, header(1));
+    let users = soon(auth.user_list(pb::AuthUserListRequest {})).await;
+    assert_eq!(users.unwrap().into_inner().users, [""; 0]);
+    let roles = soon(auth.role_list(pb::AuthRoleListRequest {})).await;
+    assert_eq!(roles.unwrap().into_inner().roles, [""; 0]);
+
+    let precondition = |text: &str| (Code::FailedPrecondition, text.to_owned());
+    let invalid = |text: &str| (Code::InvalidArgument, text.to_owned());
+    let enabled = soon(auth.auth_enable(pb::AuthEnableRequest {})).await;
+    let no_root = precondition("etcdserver: root user does not exist");
+    assert_eq!(error(enabled), no_root);
+    let authenticated = soon(auth.authenticate(pb::AuthenticateRequest::default())).await;
+    let off = precondition("etcdserver: authentication is not enabled");
+    assert_eq!(error(authenticated), off);
+
+    let no_user = precondition("etcdserver: user name not found");
+    let got = soon(auth.user_get(pb::AuthUserGetRequest::default())).await;
+    assert_eq!(error(got), no_user);
+    let deleted = soon(auth.user_delete(pb::AuthUserDeleteRequest::default())).await;
+    assert_eq!(error(deleted), no_user);
+    let change = pb::AuthUserChangePasswordRequest::default();
+    assert_eq!(
+        error(soon(auth.user_change_password(change)).await),
+        no_user
     );
-    assert_eq!(refused, sentence("etcdserverpb.Maintenance/Snapshot"));
+    let grant = pb::AuthUserGrantRoleRequest::default();
+    assert_eq!(error(soon(auth.user_grant_role(grant)).await), no_user);
+    let revoke = pb::AuthUserRevokeRoleRequest::default();
+    assert_eq!(error(soon(auth.user_revoke_role(revoke)).await), no_user);
+
+    let no_role = precondition("etcdserver: role name not found");
+    let got = soon(auth.role_get(pb::AuthRoleGetRequest::default())).await;
+    assert_eq!(error(got), no_role);
+    let deleted = soon(auth.role_delete(pb::AuthRoleDeleteRequest::default())).await;
+    assert_eq!(error(deleted), no_role);
+    let grant = pb::AuthRoleGrantPermissionRequest::default();
+    let nothing = error(soon(auth.role_grant_permission(grant)).await);
+    assert_eq!(nothing, invalid("etcdserver: permission not given"));
+    let grant = pb::AuthRoleGrantPermissionRequest {
+        perm: Some(Permission::default()),
+        ..pb::AuthRoleGrantPermissionRequest::default()
+    };
+    assert_eq!(
+        error(soon(auth.role_grant_permission(grant)).await),
+        no_role
+    );
+    let revoke = pb::AuthRoleRevokePermissionRequest::default();
+    assert_eq!(
+        error(soon(auth.role_revoke_permission(revoke)).await),
+        no_role
+    );
+
+    let user = |name: &str| pb::AuthUserAddRequest {
+        name: name.into(),
+        ..pb::AuthUserAddRequest::default()
+    };
+    let nameless = error(soon(auth.user_add(user(""))).await);
+    assert_eq!(nameless, invalid("etcdserver: user name is empty"));
+    let (code, _) = error(soon(auth.user_add(user("ada"))).await);
+    assert_eq!(code, Code::Unimplemented);
+    let role = |name: &str| pb::AuthRoleAddRequest { name: name.into() };
+    let nameless = error(soon(auth.role_add(role(""))).await);
+    assert_eq!(nameless, invalid("etcdserver: role name is empty"));
+    let (code, _) = error(soon(auth.role_add(role("reader"))).await);
+    assert_eq!(code, Code::Unimplemented);
 }
