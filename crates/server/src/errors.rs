@@ -38,6 +38,9 @@ errors! {
     NO_SPACE ResourceExhausted "etcdserver: mvcc: database space exceeded",
     TOO_MANY_REQUESTS ResourceExhausted "etcdserver: too many requests",
 
+    STREAM_SORTED Unimplemented "RangeStream does not support custom sort orders",
+    STREAM_FILTERED Unimplemented "RangeStream does not support revision filters",
+
     LEASE_NOT_FOUND NotFound "etcdserver: requested lease not found",
     LEASE_EXISTS FailedPrecondition "etcdserver: lease already exists",
     LEASE_TTL_TOO_LARGE OutOfRange "etcdserver: too large lease TTL",

@@ -6,6 +6,7 @@ use crate::errors::Error;
 use crate::translate;
 use synod_api::etcdserverpb as pb;
 use synod_node::{Consistency, Failure};
+use synod_state::Root;
 use synod_state::command::{Command, Revision};
 use synod_state::reply::{Body, OpBody, Reply, TxnReply};
 use tonic::Status;
@@ -18,16 +19,7 @@ impl Server {
     ) -> Result<pb::RangeResponse, Status> {
         let (range, serializable) = translate::range(request)?;
         range.check().map_err(Error::invalid)?;
-        let consistency = if serializable {
-            Consistency::Serializable
-        } else {
-            Consistency::Linearizable
-        };
-        let root = self
-            .node
-            .read(consistency, call.deadline)
-            .await
-            .map_err(|failure| call.status(&failure))?;
+        let root = self.fresh(serializable, call).await?;
         let reply = root.range(&range).map_err(Error::refused)?;
         self.metrics.ranges.add(1);
         Ok(translate::range_reply(reply, self.header(root.revision())))
@@ -99,6 +91,17 @@ impl Server {
         Ok(pb::CompactionResponse {
             header: Some(self.header(revision)),
         })
+    }
+
+    /// A state to read from: whatever this member has, if that will do.
+    pub(crate) async fn fresh(&self, serializable: bool, call: Call) -> Result<Root, Status> {
+        let consistency = if serializable {
+            Consistency::Serializable
+        } else {
+            Consistency::Linearizable
+        };
+        let read = self.node.read(consistency, call.deadline).await;
+        read.map_err(|failure| call.status(&failure))
     }
 
     /// Proposes a command and awaits its outcome.

@@ -21,6 +21,7 @@ mod lock;
 mod maintenance;
 mod methods;
 mod metrics;
+mod range_stream;
 mod route;
 mod scans;
 mod snapshot;

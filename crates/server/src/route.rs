@@ -77,6 +77,13 @@ impl Server {
             Method::DeleteRange => rare!(|m| server.delete_range(m, call).await),
             Method::Compact => rare!(|m| server.compact(m, call).await),
 
+            Method::RangeStream => {
+                stream!(|m, end| match server.range_stream(m, call).await {
+                    Ok(pages) => end.after(pages, handling),
+                    Err(status) => return refuse(handling, &status),
+                })
+            }
+
             Method::Watch => match server.node.watch() {
                 Ok(watches) => {
                     let (serve, end) = (Arc::clone(&server), end());
@@ -153,8 +160,7 @@ impl Server {
             }
             Method::Resign => rare!(|m| server.resign(m, call).await),
 
-            Method::RangeStream
-            | Method::MemberAdd
+            Method::MemberAdd
             | Method::MemberRemove
             | Method::MemberUpdate
             | Method::MemberPromote => refuse(handling, &not_served(method)),

@@ -192,6 +192,26 @@ impl Root {
         Ok(self.read(range))
     }
 
+    /// For each key in `range` that existed at `revision` (0 or less for the present one), its
+    /// version then, by key. Finding the first costs a search, each further one a step: for whoever
+    /// reads a large range in pieces.
+    ///
+    /// # Errors
+    /// [`Refusal::FutureRevision`] and [`Refusal::Compacted`].
+    pub fn scan<'a>(
+        &'a self,
+        range: KeyRange<'a>,
+        revision: Revision,
+    ) -> Result<impl Iterator<Item = &'a Record>, Refusal> {
+        self.check_revision(revision)?;
+        let at = if revision > 0 {
+            revision
+        } else {
+            self.revision()
+        };
+        Ok(self.live(range, at))
+    }
+
     /// A revision of 0 or less means the present one.
     pub(crate) fn check_revision(&self, revision: Revision) -> Result<(), Refusal> {
         if revision > self.revision() {

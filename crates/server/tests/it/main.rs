@@ -12,4 +12,5 @@ mod lock;
 mod maintenance;
 mod member;
 mod others;
+mod range_stream;
 mod watch;

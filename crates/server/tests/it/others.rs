@@ -1,11 +1,10 @@
 //! Cluster, maintenance, health, and what is not served yet.
 
-use crate::member::{EPOCH, MEMBER, error, get, header, soon, start};
+use crate::member::{EPOCH, MEMBER, error, header, soon, start};
 use synod_api::authpb::Permission;
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::auth_client::AuthClient;
 use synod_api::etcdserverpb::cluster_client::ClusterClient;
-use synod_api::etcdserverpb::kv_client::KvClient;
 use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_api::health::HealthCheckRequest;
 use synod_api::health::health_check_response::ServingStatus;
@@ -121,12 +120,9 @@ async fn what_is_not_served_says_so_in_a_sentence() {
         )
     };
 
-    let mut cluster = ClusterClient::new(channel.clone());
+    let mut cluster = ClusterClient::new(channel);
     let refused = error(soon(cluster.member_add(pb::MemberAddRequest::default())).await);
     assert_eq!(refused, sentence("etcdserverpb.Cluster/MemberAdd"));
-    let mut kv = KvClient::new(channel);
-    let refused = soon(kv.range_stream(get("a"))).await.map(|_| ());
-    assert_eq!(error(refused), sentence("etcdserverpb.KV/RangeStream"));
 }
 
 #[tokio::test]
