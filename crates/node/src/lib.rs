@@ -18,6 +18,7 @@ mod intake;
 mod lease_requests;
 mod leases;
 mod lessor;
+mod link;
 mod machine;
 mod messages;
 mod open;
@@ -33,6 +34,7 @@ pub mod watch;
 
 pub use failure::Failure;
 pub use lease_requests::{LEASE_TTL_S_MAX, TimeToLive};
+pub use link::LinkError;
 pub use messages::describe;
 pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;

@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use synod_checker::MemberEvent;
 use synod_env::{Env, Limits, MemberId, Net, watch};
-use synod_node::{Node, OpenError, Opened};
-use synod_protocols::peers::{Peers, Service};
-use synod_protocols::{Hello, peers};
+use synod_node::{LinkError, Node, OpenError, Opened};
+use synod_protocols::Service;
 use synod_raft::StartError;
 use synod_storage::StorageError;
 use synod_storage::identity::Founding;
@@ -98,9 +97,21 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
         lease_ttl_min: LEASE_TTL_MIN,
         watch_progress_interval: WATCH_PROGRESS_INTERVAL,
     };
-    let opened = match synod_node::open(env, config, &founding).await {
+    let mut opened = match synod_node::open(env, config, &founding).await {
         Ok(opened) => opened,
         Err(error) => return cannot_open(&error),
+    };
+    let incarnation = opened.identity.incarnation;
+    let started = MemberEvent::Started { incarnation };
+    if birth.is_judged {
+        birth.record.member(birth.member, started);
+    }
+
+    let peers = match opened.link(env, &birth.members).await {
+        Ok(peers) => peers,
+        Err(LinkError::Refused(refused)) => return Stage::Unfit(refused.to_string()),
+        Err(error @ LinkError::Members(_)) => return Stage::Unfit(in_full(&error)),
+        Err(LinkError::Storage(error)) => return Stage::Stopped(in_full(&error)),
     };
     let Opened {
         prepared,
@@ -108,35 +119,8 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
         log,
         recovered,
         position,
-        mut identity,
+        identity: _,
     } = opened;
-    let incarnation = identity.incarnation;
-    let started = MemberEvent::Started { incarnation };
-    if birth.is_judged {
-        birth.record.member(birth.member, started);
-    }
-
-    let hello = Hello {
-        cluster_id: identity.cluster_id,
-        member: birth.member,
-        disk_id: identity.disk_id,
-        incarnation,
-    };
-    let known = identity.disks.as_ref().map(|disks| {
-        let disks = disks.iter();
-        disks
-            .map(|(member, disk)| (MemberId(*member), *disk))
-            .collect()
-    });
-    let peers = Peers::start(env, hello, &birth.members, known, &peers::Limits::default());
-    let founded = match peers.founded().await {
-        Ok(disks) => disks,
-        Err(refused) => return Stage::Unfit(refused.to_string()),
-    };
-    let founded = founded.into_iter().map(|(member, disk)| (member.0, disk));
-    if let Err(error) = identity.record_disks(env, founded.collect()).await {
-        return Stage::Stopped(in_full(&error));
-    }
     let port = peers.port(Service::Engine);
     let followed = Arc::new(OnceLock::new());
     let (audit, record) = (birth.audit.clone(), birth.record.clone());

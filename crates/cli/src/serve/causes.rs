@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use synod_host::{DataDirError, HostError};
-use synod_node::{OpenError, RestoreError};
+use synod_node::{LinkError, OpenError, RestoreError};
 use synod_raft::StartError;
 use synod_state::LoadError;
 use synod_storage::{Health, StorageError};
@@ -124,6 +124,14 @@ pub(super) fn open(error: &OpenError) -> Failure {
         OpenError::Restore(RestoreError::Stopped) => {
             Failure::new(Exit::MemberStopped, chain(error))
         }
+    }
+}
+
+/// A member that may not be linked with the others, or cannot put them on record.
+pub(super) fn link(error: &LinkError) -> Failure {
+    match error {
+        LinkError::Refused(_) | LinkError::Members(_) => Failure::new(Exit::Foreign, chain(error)),
+        LinkError::Storage(error) => storage(error),
     }
 }
 

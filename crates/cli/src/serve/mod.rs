@@ -11,13 +11,14 @@ mod workers;
 use crate::config::{self, Config, HttpUrl, Problem, Resolved, Sources};
 use crate::exit::{Exit, Failure};
 use crate::outside;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 use synod_env::{MemberId, oneshot};
 use synod_host::{Host, HostOptions, HostState};
 use synod_node::{Node, Opened};
-use synod_protocols::{Hello, Peers, Service};
+use synod_protocols::{Peers, Service};
 use synod_storage::{Founding, Identity};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -133,6 +134,12 @@ async fn member(
     begun: std::time::Instant,
 ) -> Result<(), Failure> {
     let founding = founding(config);
+    let mut engine = synod_raft::Config::new(MemberId(founding.member_id), &config.limits);
+    engine.heartbeat = config.heartbeat_interval;
+    engine.election_min = config.election_timeout;
+    engine.election_max = config.election_timeout * 2;
+    let members = engine.members.clone();
+    let (opened, peers) = open(config, host, founding.clone(), members).await?;
     let Opened {
         prepared,
         machine,
@@ -140,25 +147,8 @@ async fn member(
         recovered,
         position,
         identity,
-    } = open(config, host, founding.clone()).await?;
-    let mut engine = synod_raft::Config::new(MemberId(founding.member_id), &config.limits);
-    engine.heartbeat = config.heartbeat_interval;
-    engine.election_min = config.election_timeout;
-    engine.election_max = config.election_timeout * 2;
+    } = opened;
     let health = log.health();
-    let hello = Hello {
-        cluster_id: identity.cluster_id,
-        member: engine.member,
-        disk_id: identity.disk_id,
-        incarnation: identity.incarnation,
-    };
-    let peers = Peers::start(
-        host.env(),
-        hello,
-        &engine.members,
-        None,
-        &synod_protocols::Limits::default(),
-    );
     let engine = synod_raft::start(
         host.env().clone(),
         engine,
@@ -201,8 +191,14 @@ async fn member(
     served
 }
 
-/// Opens what the data directory holds, or founds it, on a thread that may block on the disk.
-async fn open(config: &Config, host: &Host, founding: Founding) -> Result<Opened, Failure> {
+/// Opens what the data directory holds, or founds it, and links the member with the others, on a
+/// thread that may block on the disk.
+async fn open(
+    config: &Config,
+    host: &Host,
+    founding: Founding,
+    members: BTreeSet<MemberId>,
+) -> Result<(Opened, Peers), Failure> {
     let node = synod_node::Config {
         limits: config.limits.clone(),
         leader_lease_max: config.election_timeout * 2,
@@ -225,9 +221,11 @@ async fn open(config: &Config, host: &Host, founding: Founding) -> Result<Opened
                      it out to make a new one",
                 ));
             }
-            synod_node::open(&env, node, &founding)
-                .await
-                .map_err(|error| causes::open(&error))
+            let opened = synod_node::open(&env, node, &founding).await;
+            let mut opened = opened.map_err(|error| causes::open(&error))?;
+            let linked = opened.link(&env, &members).await;
+            let peers = linked.map_err(|error| causes::link(&error))?;
+            Ok((opened, peers))
         };
         // If the receiver has gone, the start was given up.
         drop(done.send(opening.await));

@@ -297,6 +297,8 @@ fn what_the_engine_refuses_is_done_later_or_not_at_all() {
         let node = cluster.node(member);
         for refusals in [&[Busy, Busy][..], &[NotLeader(None)], &[NoQuorum, Busy]] {
             cluster.refuse(refusals);
+            // What is done on one member the other applies a moment later.
+            cluster.pass(10 * MS);
             let before = cluster.node(A).root().revision();
             let done = cluster.run(put(&node, "k", "v"));
             assert_eq!(done, Ok(before + 1), "on {member} after {refusals:?}");

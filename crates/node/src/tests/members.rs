@@ -1,63 +1,54 @@
 //! Three whole members: links, log, engine, state, node.
 
-use super::script::{A, MEMBERS, MS};
+use super::script::{A, B, C, MEMBERS, MS};
 use super::{get, put, put_command, soon};
-use crate::{Config, Failure, Node, Opened, WatchCreate, WatchMessage, open};
+use crate::{Config, Failure, LinkError, Node, Opened, WatchCreate, WatchMessage, open};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use synod_env::sim::{ClockRates, Options, Sim};
 use synod_env::{Env, Limits, MemberId, Prng};
 use synod_log::Index;
-use synod_protocols::{Hello, Peers, Service};
+use synod_protocols::Service;
 use synod_state::command::{Range, Revision};
 use synod_storage::identity::Founding;
 
 type Seats = Arc<Mutex<BTreeMap<MemberId, Node>>>;
 
-/// Lives from open to the end of the world.
-async fn live(env: Env, member: MemberId, limits: Limits, seats: Seats) {
+/// A member's directory, opened or founded.
+async fn opened(env: &Env, member: MemberId, limits: Limits, lease_max: Duration) -> Opened {
     let founding = Founding {
         cluster_id: 1,
         member_id: member.0,
         token: "test".into(),
     };
+    let config = Config {
+        limits,
+        leader_lease_max: lease_max,
+        lease_ttl_min: Duration::from_secs(2),
+        watch_progress_interval: Duration::from_secs(600),
+    };
+    let opened = open(env, config, &founding).await;
+    opened.expect("the directory is sound")
+}
+
+/// Lives from open to the end of the world.
+async fn live(env: Env, member: MemberId, limits: Limits, seats: Seats) {
     let timing = synod_raft::Config {
         members: BTreeSet::from(MEMBERS),
         ..synod_raft::Config::new(member, &limits)
     };
-    let config = Config {
-        limits,
-        leader_lease_max: timing.election_max,
-        lease_ttl_min: Duration::from_secs(2),
-        watch_progress_interval: Duration::from_secs(600),
-    };
-    let opened = open(&env, config, &founding).await;
+    let mut opened = opened(&env, member, limits, timing.election_max).await;
+    let linked = opened.link(&env, &timing.members).await;
+    let peers = linked.expect("nobody is refused");
     let Opened {
         prepared,
         machine,
         log,
         recovered,
         position,
-        mut identity,
-    } = opened.expect("the directory is sound");
-    let hello = Hello {
-        cluster_id: identity.cluster_id,
-        member,
-        disk_id: identity.disk_id,
-        incarnation: identity.incarnation,
-    };
-    let known = identity.disks.as_ref().map(|disks| {
-        let disks = disks.iter();
-        disks
-            .map(|(member, disk)| (MemberId(*member), *disk))
-            .collect()
-    });
-    let peers = Peers::start(&env, hello, &timing.members, known, &Default::default());
-    let disks = peers.founded().await.expect("nobody is refused");
-    let disks = disks.into_iter().map(|(member, disk)| (member.0, disk));
-    let recorded = identity.record_disks(&env, disks.collect()).await;
-    recorded.expect("it is recorded");
+        identity: _,
+    } = opened;
     let port = peers.port(Service::Engine);
     let engine = synod_raft::start(env, timing, log, recovered, position, machine, port);
     let engine = engine.await.expect("the engine starts");
@@ -404,6 +395,29 @@ impl Promise {
         }
         true
     }
+}
+
+#[test]
+fn a_member_is_linked_with_those_it_was_founded_with_and_no_others() {
+    let members = Members::new(6, Limits::default());
+    for others in [&[A][..], &[A, B], &[A, B, C, MemberId(4)]] {
+        let env = members.sim.restart(A);
+        let linked = members.run(env.within(async {
+            let mut opened = opened(&env, A, Limits::default(), Duration::from_secs(1)).await;
+            opened.link(&env, &others.iter().copied().collect()).await
+        }));
+        let Err(LinkError::Members(recorded)) = &linked else {
+            panic!("{others:?}: {linked:?}");
+        };
+        assert_eq!(*recorded, BTreeSet::from(MEMBERS));
+        let text = linked.expect_err("as seen above").to_string();
+        assert!(text.contains("of the members 1, 2, 3"), "{text}");
+    }
+    // Nothing was lost by trying.
+    members.start(A);
+    members.settle();
+    let node = members.node(A);
+    members.run(put(&node, "k", "v")).expect("a put succeeds");
 }
 
 /// Clocks run at different rates within what is declared, leaders die, stand still and are cut

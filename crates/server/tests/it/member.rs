@@ -15,7 +15,7 @@ use synod_api::etcdserverpb::{self as pb, ResponseHeader};
 use synod_env::{Env, Limits, MemberId};
 use synod_host::{Host, HostOptions};
 use synod_node::{Node, Opened, WatchCreate, WatchMessage};
-use synod_protocols::{Hello, Peers, Service};
+use synod_protocols::Service;
 use synod_server::{Config, Member};
 use synod_state::command::Command;
 use synod_state::reply::EventKind;
@@ -128,28 +128,22 @@ async fn member(
     };
     // Opening blocks on the disk, so it has a thread of its own.
     let (done, opened) = oneshot::channel();
-    let within = env.clone();
+    let (within, members) = (env.clone(), raft.members.clone());
     env.spawn_dedicated("open", async move {
         let opened = synod_node::open(&within, config, &founding).await;
-        let _given_up = done.send(opened);
+        let mut opened = opened.expect("a fresh directory can be founded");
+        let linked = opened.link(&within, &members).await;
+        let _given_up = done.send((opened, linked.expect("it is alone")));
     });
-    let opened = soon(opened).await.expect("opening does not panic");
+    let (opened, peers) = soon(opened).await.expect("opening does not panic");
     let Opened {
         prepared,
         machine,
         log,
         recovered,
         position,
-        identity,
-    } = opened.expect("a fresh directory can be founded");
-    let hello = Hello {
-        cluster_id: identity.cluster_id,
-        member: MEMBER,
-        disk_id: identity.disk_id,
-        incarnation: identity.incarnation,
-    };
-    let limits = synod_protocols::Limits::default();
-    let peers = Peers::start(env, hello, &raft.members, None, &limits);
+        identity: _,
+    } = opened;
     let port = peers.port(Service::Engine);
     let engine =
         synod_raft::start(env.clone(), raft, log, recovered, position, machine, port).await;
