@@ -42,6 +42,14 @@ pub struct Limits {
     pub snapshot_chunk_bytes: usize,
     /// How long a request without a deadline of its own may take.
     pub request_timeout: Duration,
+    /// How often a member says hello to another that it is not linked with.
+    pub peer_hello_interval: Duration,
+    /// Messages of other members that wait in one lane of one service; more are dropped.
+    pub peer_messages_waiting_max: usize,
+    /// Bytes that wait in one lane of one service, unless a single message is larger.
+    pub peer_bytes_waiting_max: usize,
+    /// Requests of this member to others that wait for an answer; more are not sent.
+    pub peer_asks_max: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +73,10 @@ impl Default for Limits {
             log_segment_bytes: 64 << 20,
             snapshot_chunk_bytes: 1 << 20,
             request_timeout: Duration::from_secs(7),
+            peer_hello_interval: Duration::from_millis(100),
+            peer_messages_waiting_max: 1_024,
+            peer_bytes_waiting_max: 64 << 20,
+            peer_asks_max: 16_384,
         }
     }
 }

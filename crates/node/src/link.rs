@@ -79,8 +79,8 @@ impl Opened {
         {
             return Err(LinkError::Members(known.keys().copied().collect()));
         }
-        let limits = synod_protocols::Limits::default();
-        let peers = Peers::start(env, hello, members, known, &limits);
+        let limits = &self.prepared.shared.config.limits;
+        let peers = Peers::start(env, hello, members, known, limits);
         let disks = peers.founded().await.map_err(LinkError::Refused)?;
         let disks = disks.into_iter().map(|(member, disk)| (member.0, disk));
         let recorded = identity.record_disks(env, disks.collect()).await;

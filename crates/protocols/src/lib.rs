@@ -14,6 +14,4 @@ mod window;
 
 pub use glance::{Glance, glance};
 pub use link::{Hello, Life, Reason};
-pub use peers::{
-    Answer, AskError, Counters, Incoming, Limits, NotSent, Peers, Port, Refused, Service,
-};
+pub use peers::{Answer, AskError, Counters, Incoming, NotSent, Peers, Port, Refused, Service};

@@ -37,8 +37,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use synod_env::{Env, Instant, Lane, MemberId, Net, oneshot, queue, watch};
+use synod_env::{Env, Instant, Lane, Limits, MemberId, Net, oneshot, queue, watch};
 
 mod inbox;
 mod port;
@@ -60,30 +59,6 @@ impl Service {
         [Self::Engine, Self::Node]
             .into_iter()
             .find(|service| *service as u8 == code)
-    }
-}
-
-/// Bounds of a member's links.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How often a side that is not linked says hello.
-    pub hello_every: Duration,
-    /// Messages that wait in one lane of one service; more are dropped.
-    pub waiting_messages_max: usize,
-    /// Bytes that wait in one lane of one service, unless a single message is larger.
-    pub waiting_bytes_max: usize,
-    /// Requests of this member that wait for an answer; more are not sent.
-    pub asks_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            hello_every: Duration::from_millis(100),
-            waiting_messages_max: 1_024,
-            waiting_bytes_max: 64 << 20,
-            asks_max: 16_384,
-        }
     }
 }
 
@@ -198,7 +173,7 @@ impl Peers {
         let now = env.now();
         let link = |other: &MemberId| {
             let on_record = table.as_ref().map(|table| table[other]);
-            let link = Link::new(hello, *other, on_record, limits.hello_every, now);
+            let link = Link::new(hello, *other, on_record, limits.peer_hello_interval, now);
             (*other, link)
         };
         let (look, looks) = queue::bounded(1);
@@ -214,7 +189,7 @@ impl Peers {
                 counters: Counters::default(),
             }),
             others,
-            asks_max: limits.asks_max,
+            asks_max: limits.peer_asks_max,
             inboxes: [Inbox::new(limits), Inbox::new(limits)],
             founded: watch::channel(table).0,
             refused: watch::channel(None).0,

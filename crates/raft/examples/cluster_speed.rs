@@ -57,13 +57,7 @@ async fn live(env: Env, member: MemberId, members: BTreeSet<MemberId>, engines: 
         disk_id: u128::from(member.0),
         incarnation: 1,
     };
-    let peers = Peers::start(
-        &env,
-        hello,
-        &members,
-        None,
-        &synod_protocols::Limits::default(),
-    );
+    let peers = Peers::start(&env, hello, &members, None, &limits);
     peers.founded().await.expect("all are members");
     let options = synod_storage::Options::new(&limits);
     let (log, recovered) = Log::open(&env, options).await.expect("an empty disk");

@@ -1,11 +1,10 @@
 //! What was received for a service and not yet taken.
 
-use super::Limits;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use synod_env::{Lane, MemberId};
+use synod_env::{Lane, Limits, MemberId};
 
 /// A message as it waits. It holds nothing of the links, which hold it.
 pub(super) struct Received {
@@ -39,8 +38,8 @@ impl Inbox {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             queues: Mutex::new(Queues::default()),
-            messages_max: limits.waiting_messages_max,
-            bytes_max: limits.waiting_bytes_max,
+            messages_max: limits.peer_messages_waiting_max,
+            bytes_max: limits.peer_bytes_waiting_max,
         }
     }
 

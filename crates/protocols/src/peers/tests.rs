@@ -4,6 +4,7 @@ mod founding;
 mod sessions;
 
 use super::*;
+use std::time::Duration;
 use synod_env::sim::{LinkModel, Sim};
 
 const CLUSTER: u64 = 0xc1;

@@ -109,7 +109,7 @@ fn alone(env: &Env) -> Port {
         disk_id: 1,
         incarnation: 1,
     };
-    let peers = Peers::start(env, hello, &[ONE].into(), None, &Default::default());
+    let peers = Peers::start(env, hello, &[ONE].into(), None, &Limits::default());
     peers.port(Service::Engine)
 }
 

@@ -201,8 +201,8 @@ fn a_session_outlasts_a_partition() {
 fn a_service_that_does_not_receive_loses_its_own_messages_only() {
     let sim = world(1, 2, LinkModel::default());
     let limits = Limits {
-        waiting_messages_max: 3,
-        waiting_bytes_max: 100,
+        peer_messages_waiting_max: 3,
+        peer_bytes_waiting_max: 100,
         ..Limits::default()
     };
     let (_, one) = start(&sim, 1, 1, 2);
@@ -253,7 +253,7 @@ fn a_service_that_does_not_receive_loses_its_own_messages_only() {
 fn requests_without_an_answer_are_bounded() {
     let sim = world(1, 2, LinkModel::default());
     let limits = Limits {
-        asks_max: 2,
+        peer_asks_max: 2,
         ..Limits::default()
     };
     let env = sim.member(member(1));

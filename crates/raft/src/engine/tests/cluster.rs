@@ -257,13 +257,7 @@ async fn live(env: Env, id: MemberId, members: BTreeSet<MemberId>, book: Shared,
         };
         (hello, member.disks.clone())
     };
-    let peers = Peers::start(
-        &env,
-        hello,
-        &members,
-        known,
-        &synod_protocols::Limits::default(),
-    );
+    let peers = Peers::start(&env, hello, &members, known, &limits);
     let disks = peers.founded().await.expect("nobody refuses a member");
     let (restored, applied) = {
         let mut book = book.lock().unwrap();
