@@ -184,7 +184,8 @@ pub struct Range {
 /// The order of a range's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By key; or ascending if the target is not the key.
+    /// By key; or ascending if the target is not the key, but then, unless there are bounds, only
+    /// of as many keys as the limit needs.
     #[default]
     None,
     /// Smallest first.

@@ -242,7 +242,7 @@ impl Root {
             };
         }
         let bounded = |number: Revision, min: Revision, max: Revision| {
-            (min <= 0 || number >= min) && (max <= 0 || number <= max)
+            (min == 0 || number >= min) && (max == 0 || number <= max)
         };
         let wanted = |record: &&Record| {
             bounded(
@@ -256,6 +256,15 @@ impl Root {
             )
         };
         let by_key = range.target == Target::Key && range.order != Order::Descend;
+        let bounds = [
+            range.min_mod_revision,
+            range.max_mod_revision,
+            range.min_create_revision,
+            range.max_create_revision,
+        ];
+        // Without an order and bounds etcd reads no further than the limit, and sorts what it has
+        // read: the first keys in the order of their values, say, and not those of the least.
+        let stops_at_limit = by_key || (range.order == Order::None && bounds == [0; 4]);
         let mut found = Vec::new();
         let mut passed = 0;
         for record in live.by_ref() {
@@ -264,7 +273,7 @@ impl Root {
                 found.push(record);
             }
             // One more than the limit shows that there are more; the rest is only counted.
-            if by_key && limit.is_some_and(|limit| found.len() > limit) {
+            if stops_at_limit && limit.is_some_and(|limit| found.len() > limit) {
                 break;
             }
         }

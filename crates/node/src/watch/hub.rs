@@ -361,10 +361,11 @@ impl Inner {
         let full = self.watchers >= limits.watchers_max;
         let outlet = self.outlet(stream);
         let keys = Keys::new(&request.key, &request.range_end);
-        let refusal = if keys.is_none() {
-            Some(CancelReason::EmptyRange)
-        } else if request.start_revision < 0 {
+        // In etcd's order: of several faults, the client is told of the same one.
+        let refusal = if request.start_revision < 0 {
             Some(CancelReason::InvalidRevision)
+        } else if keys.is_none() {
+            Some(CancelReason::EmptyRange)
         } else if request.watch_id != 0 && outlet.watchers.contains_key(&request.watch_id) {
             Some(CancelReason::DuplicateId)
         } else if full {

@@ -161,13 +161,23 @@ impl Model {
         }
         let mut kvs = all;
         kvs.retain(|kv| {
-            (range.min_mod_revision <= 0 || kv.mod_revision >= range.min_mod_revision)
-                && (range.max_mod_revision <= 0 || kv.mod_revision <= range.max_mod_revision)
-                && (range.min_create_revision <= 0
+            (range.min_mod_revision == 0 || kv.mod_revision >= range.min_mod_revision)
+                && (range.max_mod_revision == 0 || kv.mod_revision <= range.max_mod_revision)
+                && (range.min_create_revision == 0
                     || kv.create_revision >= range.min_create_revision)
-                && (range.max_create_revision <= 0
+                && (range.max_create_revision == 0
                     || kv.create_revision <= range.max_create_revision)
         });
+        let mut more = false;
+        let limit = usize::try_from(range.limit).ok().filter(|it| *it > 0);
+        let bounds = [range.min_mod_revision, range.max_mod_revision];
+        let bounds_of_creation = [range.min_create_revision, range.max_create_revision];
+        if let Some(limit) = limit
+            && range.order == Order::None
+            && (bounds, bounds_of_creation) == ([0; 2], [0; 2])
+        {
+            kvs.truncate(limit + 1);
+        }
         match range.target {
             Target::Key => kvs.sort_by_key(|kv| kv.key.clone()),
             Target::Version => kvs.sort_by_key(|kv| kv.version),
@@ -190,9 +200,7 @@ impl Model {
                 .collect();
             kvs = groups.into_iter().rev().flatten().collect();
         }
-        let mut more = false;
-        if let Ok(limit) = usize::try_from(range.limit)
-            && limit > 0
+        if let Some(limit) = limit
             && kvs.len() > limit
         {
             kvs.truncate(limit);
