@@ -15,6 +15,8 @@
 
 use crate::Outcome;
 
+const DIFFERS: &str = "differs: ";
+
 /// One file.
 #[derive(Clone, Debug)]
 pub struct File {
@@ -164,7 +166,7 @@ impl Case {
             }
         } else if let Some(source) = line.strip_prefix("since: ") {
             self.since = Some(source.to_owned());
-        } else if let Some(reason) = line.strip_prefix("differs: ") {
+        } else if let Some(reason) = line.strip_prefix(DIFFERS) {
             self.differs = Some(reason.to_owned());
         }
         Ok(())
@@ -184,6 +186,15 @@ impl Case {
             Part::Step(step) => Some(step),
             Part::Line(_) => None,
         })
+    }
+
+    /// Takes away the mark that Synod answers otherwise.
+    pub fn unmark(&mut self) {
+        self.differs = None;
+        self.parts.retain(|part| match part {
+            Part::Line(line) => !line.starts_with(DIFFERS),
+            Part::Step(_) => true,
+        });
     }
 
     /// What is marked must differ, and what differs must be marked.
