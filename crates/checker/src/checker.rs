@@ -103,12 +103,6 @@ impl Checker {
         self.counts
     }
 
-    /// How long each recovery took from the mark to the first success, in nanoseconds.
-    #[must_use]
-    pub fn recoveries_ns(&self) -> &[u64] {
-        self.liveness.took_ns()
-    }
-
     /// Takes the next event.
     ///
     /// # Errors
@@ -202,7 +196,7 @@ impl Checker {
         let operation = self.open.remove(&op);
         let operation = operation
             .unwrap_or_else(|| panic!("operation #{} returns without having been invoked", op.0));
-        self.liveness.returned(self.at, &operation, outcome);
+        self.liveness.returned(&operation, outcome);
         self.store.in_time(op, outcome)?;
         self.ledger.returned(op, outcome)?;
         self.leases.returned(op, outcome)?;

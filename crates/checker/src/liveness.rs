@@ -7,8 +7,6 @@ use crate::verdict::{Property, Verdict, Violation};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LivenessJudge {
     healed: Option<Healed>,
-    /// How long each recovery took, in nanoseconds.
-    took_ns: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,17 +54,10 @@ impl LivenessJudge {
         }
     }
 
-    pub(crate) fn returned(&mut self, now: TimeNs, operation: &Operation, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Done(_))
-            && needs_majority(operation)
-            && let Some(healed) = self.healed.take()
-        {
-            self.took_ns.push(now.0 - healed.at.0);
+    pub(crate) fn returned(&mut self, operation: &Operation, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Done(_)) && needs_majority(operation) {
+            self.healed = None;
         }
-    }
-
-    pub(crate) fn took_ns(&self) -> &[u64] {
-        &self.took_ns
     }
 
     pub(crate) fn finish(&self) -> Verdict {

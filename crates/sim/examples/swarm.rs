@@ -5,7 +5,7 @@
 //! COUNT 0 lets idle members run for FIRST seconds instead. With `trace`, also what happens in them, but for the world's own events.
 
 use std::time::{Duration, Instant};
-use synod_sim::{Scenario, Sight, idle, run, run_observed};
+use synod_sim::{Scenario, Sight, run, run_observed};
 
 #[expect(clippy::print_stdout, reason = "shows a run to a person")]
 fn show(at: Duration, sight: &Sight) {
@@ -32,9 +32,8 @@ fn main() {
     let members = u32::try_from(members).expect("1, 3 or 5");
     let began = Instant::now();
     if count == 0 {
-        idle(members, Duration::from_secs(first));
-        let first = f64::from(u32::try_from(first).expect("a number of seconds"));
-        let times = first / began.elapsed().as_secs_f64();
+        let report = run(&Scenario::idle(members, Duration::from_secs(first)));
+        let times = report.virtual_time.as_secs_f64() / began.elapsed().as_secs_f64();
         println!("idle: {times:.0} times real time");
         return;
     }

@@ -26,7 +26,7 @@ mod wire;
 
 pub use observer::{Machine, Observer, Phase, Sight};
 pub use report::{Operations, Report, Verdict};
-pub use run::{idle, run, run_observed};
+pub use run::{run, run_observed};
 pub use scenario::Scenario;
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use crate::faults::{Faults, quiet_link};
 use crate::observer::{Machine, Observer, Phase, Sight};
 use crate::record::Record;
 use crate::report::{Report, Verdict};
-use crate::scenario::{Expect, FailureModel, Model, Scenario, Timing, Workload};
-use std::collections::BTreeMap;
+use crate::scenario::Scenario;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use synod_checker::Mark;
@@ -90,44 +89,6 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// The run has its verdict.
 struct Over;
-
-/// Runs so many members without clients or faults, until so much true time has passed since they
-/// began to serve. For measuring how fast an idle world turns.
-///
-/// # Panics
-/// If they do not begin to serve.
-pub fn idle(members: u32, time: Duration) {
-    let scenario = Scenario {
-        name: "idle".into(),
-        seed: 1,
-        members,
-        model: Model {
-            timing: Timing::Synchronous,
-            failure: FailureModel::CrashRecovery,
-        },
-        limits: BTreeMap::new(),
-        workload: Workload {
-            seed: 1,
-            clients: Vec::new(),
-        },
-        faults: Vec::new(),
-        run: time,
-        expect: Expect::default(),
-    };
-    let sim = Sim::new(scenario.seed);
-    let record = Record::new(sim.nemesis(), None);
-    let mut cluster = Cluster::new(sim, &scenario, &record);
-    let mut began = None;
-    while began.is_none_or(|began| cluster.sim().now() < began + time) {
-        let now = cluster.sim().now();
-        cluster.tend(now);
-        let serves = cluster.states_are_equal().is_ok() && cluster.leader().is_some();
-        began = began.or_else(|| serves.then_some(now));
-        let stuck = cluster.sim().run_for(LOOK_SELDOM_EVERY);
-        stuck.expect("an idle cluster does next to nothing");
-        assert!(began.is_some() || now < SETTLE_WITHIN, "nobody leads");
-    }
-}
 
 struct Run<'a> {
     scenario: &'a Scenario,
