@@ -61,6 +61,19 @@ impl Bug {
         Self::ClientRetriesUnknown,
         Self::VoteNotSynced,
     ];
+
+    /// Its name in tables and on command lines: `ack-before-sync`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.extend(c.to_lowercase());
+        }
+        name
+    }
 }
 
 #[cfg(feature = "planted")]

@@ -4,6 +4,7 @@ use crate::audit::Audit;
 use crate::client::{self, Client};
 use crate::life::{self, Birth, Stage};
 use crate::observer::{Machine, Said, Sight};
+use crate::promises;
 use crate::record::Record;
 use crate::scenario::{Scenario, limits};
 use crate::wire::{CLIENT_PORT, Parcels};
@@ -454,7 +455,10 @@ impl Member {
             self.retired = Some(reason);
         } else {
             let member = self.number;
-            record.violate("sound-disk", format!("member {member} stays out: {reason}"));
+            record.violate(
+                promises::SOUND_DISK,
+                format!("member {member} stays out: {reason}"),
+            );
             self.retired = Some(reason);
         }
         true

@@ -16,6 +16,7 @@ mod machines;
 pub mod minimise;
 pub mod observer;
 pub mod picture;
+mod promises;
 mod record;
 pub mod report;
 mod run;

@@ -3,6 +3,7 @@
 use crate::cluster::Cluster;
 use crate::faults::{Faults, quiet_link};
 use crate::observer::{Machine, Observer, Phase, Sight};
+use crate::promises;
 use crate::record::Record;
 use crate::report::{Report, Verdict};
 use crate::scenario::Scenario;
@@ -73,7 +74,7 @@ pub fn run_observed(scenario: &Scenario, observer: Option<Box<dyn Observer>>) ->
         Ok(Ok(())) => run.record.verdict(),
         Ok(Err(Over)) => run.record.verdict(),
         Err(panic) => Verdict::Violation {
-            property: "no-panic".into(),
+            property: promises::NO_PANIC.into(),
             witness: text_of(&*panic),
         },
     };
@@ -171,7 +172,8 @@ impl Run<'_> {
         };
         let next = next.min(now + look_every).min(until);
         if let Err(stuck) = self.cluster.sim().run_until(next) {
-            self.record.violate("no-livelock", stuck.to_string());
+            self.record
+                .violate(promises::NO_LIVELOCK, stuck.to_string());
         }
         if self.record.violation().is_some() {
             return Err(Over);
@@ -189,7 +191,7 @@ impl Run<'_> {
         while let Err(missing) = holds(&self.cluster) {
             if self.now() >= until {
                 let witness = format!("by {until:?} {what}: {missing}");
-                self.record.violate("liveness", witness);
+                self.record.violate(promises::LIVENESS, witness);
                 return Err(Over);
             }
             self.step(until)?;

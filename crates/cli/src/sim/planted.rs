@@ -65,17 +65,6 @@ mod table {
         }
     }
 
-    fn name(bug: Bug) -> String {
-        let mut name = String::new();
-        for c in format!("{bug:?}").chars() {
-            if c.is_uppercase() && !name.is_empty() {
-                name.push('-');
-            }
-            name.extend(c.to_lowercase());
-        }
-        name
-    }
-
     /// The how-manieth scenario of a search: the sizes take turns.
     fn scenario(number: u64, faults: bool) -> Scenario {
         let members = [3, 1, 5][usize::try_from(number % 3).expect("below 3")];
@@ -134,12 +123,12 @@ mod table {
             let bugs: Vec<Bug> = match &self.bug {
                 None => Bug::ALL.to_vec(),
                 Some(wanted) => {
-                    let known = Bug::ALL.iter().copied().filter(|bug| name(*bug) == *wanted);
+                    let known = Bug::ALL.iter().copied().filter(|bug| bug.name() == *wanted);
                     known.collect()
                 }
             };
             if bugs.is_empty() {
-                let known: Vec<String> = Bug::ALL.iter().map(|bug| name(*bug)).collect();
+                let known: Vec<String> = Bug::ALL.iter().map(|bug| bug.name()).collect();
                 return Err(Failure::new(
                     Exit::Usage,
                     format!(
@@ -163,12 +152,12 @@ mod table {
                 };
                 outside::say(format_args!(
                     "{:<26} {seeds:>9} {seconds:>9.1} {:>14} {:>16}  {property}",
-                    name(bug),
+                    bug.name(),
                     found.with_faults.to_string(),
                     found.without.to_string()
                 ));
                 if found.first.is_none() {
-                    missed.push(name(bug));
+                    missed.push(bug.name());
                 }
                 if stop.asked() {
                     return Err(Failure::other("stopped"));

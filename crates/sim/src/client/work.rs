@@ -351,7 +351,9 @@ impl Work {
         let sum: i64 = balances.iter().sum();
         if sum != BALANCE * i64::try_from(ACCOUNTS).expect("few") {
             let found = format!("{sum} in {balances:?}");
-            self.client.record().violate("sum-of-accounts", found);
+            self.client
+                .record()
+                .violate(crate::promises::SUM_OF_ACCOUNTS, found);
         }
         if self.percent() < 30 {
             return;
