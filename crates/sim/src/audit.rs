@@ -5,12 +5,13 @@
 //! member has applied are told as a watch of everything would tell them, so that the judges need
 //! not guess, and so that they hold what clients were told against it.
 
+use crate::observer::Sight;
 use crate::record::Record;
 use bytes::Bytes;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use synod_checker::{ClientId, Revision, WatchEvent, WatchId, WatchRequest};
-use synod_env::BoxFuture;
+use synod_env::{BoxFuture, MemberId};
 use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_node::{Node, WatchEvent as Told};
 use synod_state::Root;
@@ -50,16 +51,19 @@ pub(crate) struct Audited {
     node: Arc<OnceLock<Node>>,
     audit: Audit,
     record: Record,
+    member: MemberId,
 }
 
 impl Audited {
     pub(crate) fn new(
+        member: MemberId,
         machine: Box<dyn Machine>,
         node: Arc<OnceLock<Node>>,
         audit: Audit,
         record: Record,
     ) -> Self {
         Self {
+            member,
             machine,
             node,
             audit,
@@ -92,7 +96,13 @@ impl Machine for Audited {
     }
 
     fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {
-        self.machine.snapshot(at, position)
+        let (record, member) = (self.record.clone(), self.member);
+        let written = self.machine.snapshot(at, position);
+        Box::pin(async move {
+            written.await?;
+            record.tell(|| snapshot(member, at, false));
+            Ok(())
+        })
     }
 
     fn outgoing(&mut self) -> BoxFuture<'static, io::Result<Option<Box<dyn SnapshotReader>>>> {
@@ -104,7 +114,17 @@ impl Machine for Audited {
     }
 
     fn install(&mut self, received: Box<dyn ReceivedSnapshot>) {
+        let at = received.at();
         self.machine.install(received);
+        self.record.tell(|| snapshot(self.member, at, true));
+    }
+}
+
+fn snapshot(member: MemberId, at: Index, received: bool) -> Sight {
+    Sight::Snapshot {
+        member: u32::try_from(member.0).expect("members are few"),
+        index: at.0,
+        received,
     }
 }
 

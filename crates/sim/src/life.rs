@@ -124,7 +124,13 @@ async fn live(env: &Env, clients: Arc<dyn Net>, birth: Birth, progress: &Progres
     let port = peers.port(Service::Engine);
     let followed = Arc::new(OnceLock::new());
     let (audit, record) = (birth.audit.clone(), birth.record.clone());
-    let machine = Box::new(Audited::new(machine, Arc::clone(&followed), audit, record));
+    let machine = Box::new(Audited::new(
+        birth.member,
+        machine,
+        Arc::clone(&followed),
+        audit,
+        record,
+    ));
     let engine = synod_raft::start(env.clone(), timing, log, recovered, position, machine, port);
     let engine = match engine.await {
         Ok(engine) => engine,

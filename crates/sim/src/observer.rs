@@ -100,6 +100,15 @@ pub enum Sight {
         /// The hash of its state there.
         hash: u128,
     },
+    /// A member has a snapshot that it had not before.
+    Snapshot {
+        /// Which member.
+        member: u32,
+        /// The index that it covers.
+        index: u64,
+        /// It came from another member, instead of being written from the member's own state.
+        received: bool,
+    },
     /// A member stopped by itself.
     Stopped {
         /// Which member.

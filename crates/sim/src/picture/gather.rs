@@ -54,11 +54,14 @@ impl Gatherer {
         let clients = u32::try_from(scenario.workload.clients.len()).unwrap_or(u32::MAX);
         let busy = (0_u32..).zip(&scenario.workload.clients);
         let busy = busy.filter(|(_, plan)| plan.operations > 0);
-        let mut lanes: Vec<Machine> = busy.map(|(number, _)| Machine::Client(number)).collect();
-        if lanes.is_empty() {
+        let busy: Vec<Machine> = busy.map(|(number, _)| Machine::Client(number)).collect();
+        // Members first: what went wrong went wrong there, and clients may be many.
+        let mut lanes: Vec<Machine> = (1..=scenario.members).map(Machine::Member).collect();
+        if busy.is_empty() {
             lanes.extend((0..clients).map(Machine::Client));
+        } else {
+            lanes.extend(busy);
         }
-        lanes.extend((1..=scenario.members).map(Machine::Member));
         let story = Story {
             title: scenario.name.clone(),
             lanes,
@@ -192,6 +195,16 @@ impl Gathered {
                 let (index, hash) = (index.to_string(), format!("state hash {hash:032x}"));
                 let lane = Machine::Member(*member);
                 self.mark(lane, at, MarkKind::Applied, &index, &hash);
+            }
+            Sight::Snapshot {
+                member,
+                index,
+                received,
+            } => {
+                let how = if *received { "received" } else { "written" };
+                let lane = Machine::Member(*member);
+                let index = format!("up to {index}");
+                self.mark(lane, at, MarkKind::Snapshot, &index, how);
             }
             Sight::Stopped { member, reason } => {
                 let machine = Machine::Member(*member);

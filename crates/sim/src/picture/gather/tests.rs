@@ -1,6 +1,6 @@
 use super::Gatherer;
 use crate::picture::{Fate, MarkKind, MessageKind, Outcome, Story};
-use crate::scenario::{ClientKind, ClientPlan, Effect, Fault, Link, LinkEffect, Who};
+use crate::scenario::{ClientKind, ClientPlan, Effect, Fault, Limit, Link, LinkEffect, Who};
 use crate::{Machine, Operations, Phase, Report, Scenario, Sight, Verdict, run, run_observed};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +45,21 @@ fn told() -> (Story, Report) {
 fn looking_at_a_run_changes_nothing_in_it() {
     let (_, observed) = told();
     assert_eq!(observed, run(&scenario()));
+}
+
+#[test]
+fn snapshots_are_told_with_the_index_that_they_cover() {
+    let mut scenario = scenario();
+    scenario.limits.insert(Limit::LogKeepBytes, 1);
+    scenario.limits.insert(Limit::LogSegmentBytes, 1);
+    let gatherer = Gatherer::new(&scenario);
+    let report = run_observed(&scenario, Some(gatherer.observer()));
+    let story = gatherer.story(&report, Vec::new());
+    let mut snapshots = story.marks.iter();
+    let first = snapshots.find(|it| it.kind == MarkKind::Snapshot);
+    let first = first.expect("a log that keeps nothing is cut by snapshots");
+    assert_eq!(first.detail, "written");
+    assert!(first.what.starts_with("up to "), "{}", first.what);
 }
 
 #[test]
@@ -141,10 +156,10 @@ fn what_the_witness_names_is_marked() {
     assert_eq!(
         story.lanes,
         [
-            Machine::Client(0),
             Machine::Member(1),
             Machine::Member(2),
-            Machine::Member(3)
+            Machine::Member(3),
+            Machine::Client(0)
         ]
     );
 }
