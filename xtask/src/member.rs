@@ -101,6 +101,11 @@ impl Member {
         format!("127.0.0.1:{}", self.peer_port)
     }
 
+    /// Where it keeps its data and its log.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Its process number.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -14,7 +14,7 @@
 //!
 //! What differs from run to run is given a name before it is compared: long hexadecimal numbers
 //! become `<id1>`, `<id2>` in their order of appearance (and may be used so in later commands),
-//! addresses `<client>` and `<peer>`, and the values of the fields in [`UNSTEADY_FIELDS`] `<n>`. In
+//! addresses `<client>` and `<peer>`, the member's folder `<folder>`, and the values of the fields in [`UNSTEADY_FIELDS`] `<n>`. In
 //! a recorded line `…` stands for any text, and stays when it fits.
 
 mod background;
@@ -274,6 +274,8 @@ fn is_log(line: &str) -> bool {
 struct Names {
     client: String,
     peer: String,
+    /// Where the member keeps its data and its log, and a scenario its files.
+    folder: String,
     /// Numbers in the order of their appearance: the first is `<id1>`.
     ids: Vec<String>,
 }
@@ -283,12 +285,14 @@ impl Names {
         Self {
             client: member.endpoint(),
             peer: member.peer_endpoint(),
+            folder: member.folder().display().to_string(),
             ids: Vec::new(),
         }
     }
 
     fn insert_into(&self, command: &str) -> String {
-        let mut text = command.replace("<client>", &self.client);
+        let text = command.replace("<client>", &self.client);
+        let mut text = text.replace("<folder>", &self.folder);
         for (index, id) in self.ids.iter().enumerate() {
             text = text.replace(&format!("<id{}>", index + 1), id);
         }
@@ -298,6 +302,7 @@ impl Names {
     fn replace_in(&mut self, line: &str) -> String {
         let line = line
             .replace(&self.client, "<client>")
+            .replace(&self.folder, "<folder>")
             .replace(&self.peer, "<peer>");
         let mut line = replace_unsteady(&line);
         for id in ids(&line) {

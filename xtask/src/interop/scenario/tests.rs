@@ -41,6 +41,7 @@ fn what_varies_gets_a_name_by_its_first_appearance() {
     let mut names = Names {
         client,
         peer,
+        folder: "/here".into(),
         ids: Vec::new(),
     };
     let line = names.replace_in("lease 694d7a6c9a1b0c04 granted at http://127.0.0.1:1000");
