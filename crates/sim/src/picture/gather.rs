@@ -248,10 +248,22 @@ impl Gathered {
         it.what = format!("{} → {told}", it.what);
     }
 
-    fn role(&mut self, at: Duration, member: u32, role: &str, epoch: u64) {
+    /// A process has ended, and so has its reign: the dead tell nobody that they lead no more.
+    fn ended(&mut self, machine: Machine, at: Duration, how: &str) {
+        if let Machine::Member(member) = machine {
+            self.end_reign(at, member);
+        }
+        self.mark(machine, at, MarkKind::Stopped, how, "");
+    }
+
+    fn end_reign(&mut self, at: Duration, member: u32) {
         if let Some(place) = self.reigns.remove(&member) {
             self.story.reigns[place].to = Some(at);
         }
+    }
+
+    fn role(&mut self, at: Duration, member: u32, role: &str, epoch: u64) {
+        self.end_reign(at, member);
         if role == "leader" {
             self.reigns.insert(member, self.story.reigns.len());
             self.story.reigns.push(Reign {
@@ -352,8 +364,8 @@ impl Gathered {
                 }
             }
             What::Started => self.mark(machine, at, MarkKind::Started, "", ""),
-            What::Killed => self.mark(machine, at, MarkKind::Stopped, "killed", ""),
-            What::Crashed => self.mark(machine, at, MarkKind::Stopped, "without power", ""),
+            What::Killed => self.ended(machine, at, "killed"),
+            What::Crashed => self.ended(machine, at, "without power"),
             What::Ran { .. }
             | What::Rang
             | What::Disk { .. }

@@ -4,7 +4,7 @@ use crate::scenario::{ClientKind, ClientPlan, Effect, Fault, Limit, Link, LinkEf
 use crate::{Machine, Operations, Phase, Report, Scenario, Sight, Verdict, run, run_observed};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use synod_env::sim::Fingerprint;
+use synod_env::sim::{Fingerprint, What};
 
 fn ms(at: u64) -> Duration {
     Duration::from_millis(at)
@@ -45,6 +45,26 @@ fn told() -> (Story, Report) {
 fn looking_at_a_run_changes_nothing_in_it() {
     let (_, observed) = told();
     assert_eq!(observed, run(&scenario()));
+}
+
+#[test]
+fn the_reign_of_a_leader_that_is_killed_ends_with_it() {
+    let gatherer = Gatherer::new(&scenario());
+    let mut observer = gatherer.observer();
+    let led = Sight::Role {
+        member: 2,
+        role: "leader",
+        epoch: 3,
+    };
+    observer.see(ms(10), &led);
+    let killed = Sight::World {
+        machine: Some(Machine::Member(2)),
+        what: What::Killed,
+    };
+    observer.see(ms(20), &killed);
+    let report = run(&Scenario::idle(1, ms(1)));
+    let story = gatherer.story(&report, Vec::new());
+    assert_eq!(story.reigns[0].to, Some(ms(20)));
 }
 
 #[test]
