@@ -309,6 +309,7 @@ fn a_member_restarts_from_its_snapshot_with_the_same_state() {
 }
 
 /// A million keys, of which one in a hundred then changes, all in one stretch of the key space.
+/// Chunks end at nodes that chance picks, so how much one stretch costs varies: several are tried.
 #[test]
 fn a_second_snapshot_of_a_little_changed_state_writes_little() {
     const KEYS: usize = 1_000_000;
@@ -339,13 +340,14 @@ fn a_second_snapshot_of_a_little_changed_state_writes_little() {
     };
     write(0, KEYS, "a value");
     let first = snapshot();
-    write(KEYS / 2, KEYS / 2 + KEYS / 100, "changed");
-    let second = snapshot();
-    // Chunks end at nodes that chance picks, so it is not the hundredth that changed: of six seeds
-    // one wrote a thirteenth, the others less than a twentieth.
+    let later = [1, 3, 5, 7].map(|eighth| {
+        let from = KEYS / 8 * eighth;
+        write(from, from + KEYS / 100, "changed");
+        snapshot()
+    });
     assert!(
-        second * 10 <= first,
-        "the second wrote {second} bytes, the first {first}"
+        later.iter().sum::<u64>() * 20 <= first * 4,
+        "the later ones wrote {later:?} bytes, the first {first}"
     );
 }
 
