@@ -9,6 +9,7 @@ use std::time::Duration;
 use synod_checker::{Body, Operation, Response, WatchRequest};
 use synod_env::{Env, Lane, MemberId, Net, watch};
 use synod_node::{Consistency, Failure, Node, WatchMessage, WatchRequester};
+use synod_state::command::Command;
 
 /// Attempts of one client that are remembered, so that none is taken for two.
 const ATTEMPTS_REMEMBERED: usize = 1_024;
@@ -190,6 +191,15 @@ async fn answer(node: &Node, ask: Ask) -> Result<Ended, Failure> {
                 Ok(_) => Ended::Answered(here(node, Body::Compact)),
                 Err(_) => Ended::NotDone,
             });
+        }
+        Ask::ClearAlarms => {
+            let alarms: Vec<_> = node.root().alarms().collect();
+            for alarm in alarms {
+                let raised = false;
+                node.propose(Command::SetAlarm { alarm, raised }, deadline)
+                    .await?;
+            }
+            return Ok(Ended::Answered(here(node, Body::Compact)));
         }
     };
     if let Some(command) = translate::command(&operation) {

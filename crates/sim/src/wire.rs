@@ -58,6 +58,8 @@ pub(crate) enum Ask {
     Operation(Operation),
     /// A snapshot of this member's state.
     Snapshot,
+    /// Clear whatever alarms are raised, so that a state that was full may grow again.
+    ClearAlarms,
 }
 
 /// From a member to a client.
@@ -120,6 +122,10 @@ impl fmt::Display for Parcel {
                 Request::Do {
                     ask: Ask::Snapshot, ..
                 } => f.write_str("write a snapshot"),
+                Request::Do {
+                    ask: Ask::ClearAlarms,
+                    ..
+                } => f.write_str("clear alarms"),
                 Request::Watch { stream, .. } => write!(f, "watch, stream {stream}"),
                 Request::Taken { stream, next } => write!(f, "stream {stream}: taken up to {next}"),
                 Request::Progress { stream } => write!(f, "stream {stream}: how far?"),

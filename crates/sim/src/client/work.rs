@@ -594,6 +594,11 @@ impl Work {
                     self.client.record().mark("snapshot on request");
                 }
             }
+            70..80 => {
+                // What the members have raised stays until somebody clears it.
+                // A clearing that comes late could clear what was raised since: never again.
+                drop(self.client.call(Class::Write, &Ask::ClearAlarms).await);
+            }
             _ => {}
         }
     }
