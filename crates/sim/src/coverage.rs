@@ -37,6 +37,9 @@ pub struct Coverage {
     marks: BTreeMap<&'static str, Count>,
 }
 
+/// Faults that damage a member's disk, which never happens to an only member.
+const NEED_SEVERAL: [&str; 3] = ["process.reformat", "disk.error", "disk.rot"];
+
 impl Coverage {
     /// Adds a run of so many members, which took `real` on one core.
     pub fn add(&mut self, members: u32, report: &Report, real: Duration) {
@@ -66,19 +69,31 @@ impl Coverage {
     /// How many runs there were.
     #[must_use]
     pub fn runs(&self) -> u64 {
-        let runs = self.runs.values();
+        self.runs_of(1)
+    }
+
+    /// How many runs there were of at least so many members.
+    fn runs_of(&self, members_min: u32) -> u64 {
+        let runs = self.runs.range(members_min..).map(|(_, runs)| runs);
         runs.map(|it| it.passed + it.violations + it.unknown).sum()
     }
 
-    /// Faults that bit in fewer than one of a hundred runs, or in none.
+    /// In how many runs a fault could have happened.
+    fn runs_for(&self, fault: &str) -> u64 {
+        self.runs_of(if NEED_SEVERAL.contains(&fault) { 2 } else { 1 })
+    }
+
+    /// Whether a fault bit in too few of the runs in which it could have happened.
+    fn is_rare(&self, fault: &str) -> bool {
+        let bit = self.faults.get(fault).map_or(0, |it| it.runs);
+        bit * 100 < self.runs_for(fault) * BITES_IN_PERCENT
+    }
+
+    /// Faults that bit in fewer than one of a hundred of the runs in which they could have.
     #[must_use]
     pub fn rare(&self) -> Vec<&'static str> {
-        let runs = self.runs();
-        let bit = |name: &&'static str| self.faults.get(name).map_or(0, |it| it.runs);
         let names = Effect::NAMES.into_iter();
-        names
-            .filter(|name| bit(name) * 100 < runs * BITES_IN_PERCENT)
-            .collect()
+        names.filter(|name| self.is_rare(name)).collect()
     }
 }
 
@@ -130,9 +145,12 @@ impl fmt::Display for Coverage {
         names.extend(self.faults.keys().filter(|it| !Effect::NAMES.contains(it)));
         for name in names {
             let count = self.faults.get(name).copied().unwrap_or_default();
-            let rare = count.runs * 100 < runs * BITES_IN_PERCENT;
-            let note = if rare { "  below 1 %" } else { "" };
-            let share = percent(count.runs, runs);
+            let note = match self.runs_for(name) {
+                0 => "  needs several members",
+                _ if self.is_rare(name) => "  below 1 %",
+                _ => "",
+            };
+            let share = percent(count.runs, self.runs_for(name));
             writeln!(
                 f,
                 "{name:<28} {:>12} {:>10} {share:>8}{note}",

@@ -66,3 +66,15 @@ fn the_report_has_a_row_for_everything() {
         "faults that never bit have a row too"
     );
 }
+
+#[test]
+fn an_only_member_is_not_asked_for_faults_that_it_never_meets() {
+    let mut coverage = Coverage::default();
+    for _ in 0..200 {
+        coverage.add(1, &report(&[]), Duration::from_millis(100));
+    }
+    assert!(!coverage.rare().contains(&"disk.rot"));
+    assert!(coverage.to_string().contains("needs several members"));
+    coverage.add(3, &report(&[]), Duration::from_millis(100));
+    assert!(coverage.rare().contains(&"disk.rot"), "now it could have");
+}
