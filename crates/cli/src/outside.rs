@@ -15,6 +15,13 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// How long this thread has had a core to itself, in all. What other programs take of the machine
+/// is not in it.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("a thread has not run for less than nothing")
+}
+
 /// Nanoseconds since 1970, to tell one run's keys and files from another's.
 #[expect(clippy::disallowed_methods, reason = "the door for the clock")]
 pub(crate) fn wall_ns() -> u128 {

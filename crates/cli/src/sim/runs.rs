@@ -5,9 +5,10 @@ use std::time::Duration;
 use synod_sim::picture::Gatherer;
 use synod_sim::{Report, Scenario, Verdict};
 
-/// A run and how long it took.
+/// A run and what it took.
 pub(super) struct Timed {
     pub(super) report: Report,
+    /// Time of one core.
     pub(super) took: Duration,
     /// What was seen of it, if it was looked at.
     pub(super) gatherer: Option<Gatherer>,
@@ -17,9 +18,9 @@ pub(super) struct Timed {
 pub(super) fn timed(scenario: &Scenario, look: bool) -> Timed {
     let gatherer = look.then(|| Gatherer::new(scenario));
     let observer = gatherer.as_ref().map(Gatherer::observer);
-    let begun = outside::now();
+    let begun = outside::thread_cpu_time();
     let report = synod_sim::run_observed(scenario, observer);
-    let took = begun.elapsed();
+    let took = outside::thread_cpu_time().saturating_sub(begun);
     Timed {
         report,
         took,
