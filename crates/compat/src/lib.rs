@@ -5,7 +5,7 @@
 //! the answers down; a test of `synod-server` plays the same cases against Synod and compares.
 //! Both use this crate, and nothing that ships does.
 //!
-//! - [`file`]: the format, from text and back;
+//! - [`mod@file`]: the format, from text and back;
 //! - [`schema`]: the messages of `proto/`, as data: every field of every request can be said;
 //! - `tokens`, `request`, `answer`: from words to messages and back;
 //! - [`play`]: one case against one endpoint;

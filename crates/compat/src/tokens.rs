@@ -66,7 +66,7 @@ fn unescape(text: &str) -> Outcome<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Text from bytes, such that [`bytes`] reads it back and no white space or brace is in it.
+/// Text from bytes, such that [`bytes()`] reads it back and no white space or brace is in it.
 pub(crate) fn text(bytes: &[u8]) -> String {
     if let Some(first) = bytes.first()
         && bytes.len() > RUN_WRITTEN_OUT_MAX

@@ -53,7 +53,7 @@ impl std::error::Error for LinkError {
 impl Opened {
     /// Begins to talk to the other founding members; `members` are all of them, this one
     /// included. Ends when an engine may be started: at once if the members' disks are on record,
-    /// otherwise when all members are up together. Awaits disk calls, as [`crate::open`] does.
+    /// otherwise when all members are up together. Awaits disk calls, as [`crate::open()`] does.
     ///
     /// # Errors
     /// [`LinkError`]. The links of a member that is refused go on until it stops, so that the
