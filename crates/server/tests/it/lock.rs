@@ -40,6 +40,21 @@ async fn unlock(member: &Running, key: &str) -> i64 {
     unlocked.header.expect("there is a header").revision
 }
 
+/// The first of three leases holds the lock; the others wait, in their order.
+async fn line_of_three(member: &Running) -> (JoinHandle<Answer>, JoinHandle<Answer>) {
+    for lease in 1..=3 {
+        member.grant(60, lease).await;
+    }
+    lock(member, request("m", 1))
+        .await
+        .expect("the lock is free");
+    let second = ask(member, request("m", 2));
+    heard(member, "m/2", EventKind::Put).await;
+    let third = ask(member, request("m", 3));
+    heard(member, "m/3", EventKind::Put).await;
+    (second, third)
+}
+
 async fn count(member: &Running, key: &str) -> i64 {
     let found = soon(member.kv().range(get(key))).await;
     found.expect("a key can be read").into_inner().count
@@ -98,14 +113,7 @@ async fn a_refusal_has_its_text_and_no_code_of_its_own() {
 #[tokio::test]
 async fn a_lock_goes_from_one_to_the_next_in_the_order_of_asking() {
     let member = start().await;
-    for lease in 1..=3 {
-        member.grant(60, lease).await;
-    }
-    lock(&member, request("m", 1)).await.unwrap();
-    let second = ask(&member, request("m", 2));
-    heard(&member, "m/2", EventKind::Put).await;
-    let third = ask(&member, request("m", 3));
-    heard(&member, "m/3", EventKind::Put).await;
+    let (second, third) = line_of_three(&member).await;
     // A key that comes later, or is of another lock, is in nobody's way.
     member.put("m/4", "").await;
     member.put("n/1", "").await;
@@ -125,14 +133,7 @@ async fn a_lock_goes_from_one_to_the_next_in_the_order_of_asking() {
 #[tokio::test]
 async fn who_waits_in_the_middle_may_go() {
     let member = start().await;
-    for lease in 1..=3 {
-        member.grant(60, lease).await;
-    }
-    lock(&member, request("m", 1)).await.unwrap();
-    let second = ask(&member, request("m", 2));
-    heard(&member, "m/2", EventKind::Put).await;
-    let third = ask(&member, request("m", 3));
-    heard(&member, "m/3", EventKind::Put).await;
+    let (second, third) = line_of_three(&member).await;
     // The client vanishes; its place goes too, and the third now waits for the first.
     second.abort();
     heard(&member, "m/2", EventKind::Delete).await;
