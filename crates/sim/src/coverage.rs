@@ -37,9 +37,6 @@ pub struct Coverage {
     marks: BTreeMap<&'static str, Count>,
 }
 
-/// Faults that damage a member's disk, which never happens to an only member.
-const NEED_SEVERAL: [&str; 3] = ["process.reformat", "disk.error", "disk.rot"];
-
 impl Coverage {
     /// Adds a run of so many members, which took `real` on one core.
     pub fn add(&mut self, members: u32, report: &Report, real: Duration) {
@@ -78,9 +75,10 @@ impl Coverage {
         runs.map(|it| it.passed + it.violations + it.unknown).sum()
     }
 
-    /// In how many runs a fault could have happened.
+    /// In how many runs a fault could have happened: an only member's disk is never damaged.
     fn runs_for(&self, fault: &str) -> u64 {
-        self.runs_of(if NEED_SEVERAL.contains(&fault) { 2 } else { 1 })
+        let needs_others = Effect::DAMAGING.contains(&fault);
+        self.runs_of(if needs_others { 2 } else { 1 })
     }
 
     /// Whether a fault bit in too few of the runs in which it could have happened.

@@ -230,6 +230,9 @@ impl Effect {
         "clock.leap",
     ];
 
+    /// The names of those that damage what is on a disk.
+    pub(crate) const DAMAGING: [&'static str; 3] = ["process.reformat", "disk.error", "disk.rot"];
+
     /// Its name in a scenario file and in a report.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -269,13 +272,7 @@ impl Effect {
 
     /// True if it damages what is on a disk, which at most a minority of members may suffer.
     #[must_use]
-    pub const fn damages_disk(&self) -> bool {
-        match self {
-            Self::Process { effect, .. } => matches!(effect, ProcessEffect::Reformat),
-            Self::Disk { effect, .. } => {
-                matches!(effect, DiskEffect::Error { .. } | DiskEffect::Rot { .. })
-            }
-            Self::Link { .. } | Self::Clock { .. } => false,
-        }
+    pub fn damages_disk(&self) -> bool {
+        Self::DAMAGING.contains(&self.name())
     }
 }
