@@ -7,15 +7,16 @@ use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, Server
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use std::sync::Arc;
 use synod_node::Consistency;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
 impl Server {
-    /// Answers a request that is not for a gRPC method.
-    pub(crate) async fn plain_http(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request that is not gRPC and is let in.
+    pub(crate) async fn serve_http(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         let known = matches!(path, "/health" | "/version" | "/metrics");
         if !known {
@@ -44,7 +45,7 @@ impl Server {
                      \"storage\":\"{ETCD_STORAGE_VERSION}\"}}"
                 ),
             ),
-            "/metrics" => respond(StatusCode::OK, PROMETHEUS, metrics::render(self)),
+            "/metrics" => respond(StatusCode::OK, PROMETHEUS, metrics::render(&self)),
             other => unreachable!("{other} is known but not served"),
         }
     }

@@ -5,6 +5,7 @@
 //! etcd's words (`translate`, `errors`). What the member promises is the business of
 //! `synod-node`; here it can only be passed on or lost.
 
+mod access;
 mod auth;
 mod call;
 mod cluster;
@@ -79,6 +80,14 @@ pub struct Config {
     /// How long no leader may be known before the streams and waits of clients that insist on one
     /// are ended.
     pub leaderless_max: Duration,
+    /// Whether `/v3/` is served: the same calls in JSON, for those who do not speak gRPC.
+    pub gateway: bool,
+    /// Origins whose pages may read what HTTP requests are answered, such as
+    /// `https://console.example`; `*` or an empty list stands for all. It does not concern gRPC.
+    pub cors: Vec<String>,
+    /// Host names and addresses, without a port, under which HTTP requests are answered; `*` or
+    /// an empty list stands for all. It does not concern gRPC.
+    pub host_whitelist: Vec<String>,
     /// Runtimes that serve the connections, each having its turn; if there are none, the runtime
     /// that accepts them does.
     pub workers: Vec<Handle>,
@@ -101,6 +110,9 @@ impl Config {
             drain: Duration::from_secs(5),
             // Three times its election timeout.
             leaderless_max: Duration::from_secs(3),
+            gateway: true,
+            cors: Vec::new(),
+            host_whitelist: Vec::new(),
             workers: Vec::new(),
             process_usage: None,
         }

@@ -180,7 +180,7 @@ impl Server {
         }
     }
 
-    async fn answer_unknown(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer_unknown(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if is_grpc(request.headers()) {
             grpc::refuse(&Status::unimplemented(unknown(request.uri().path())))
         } else {

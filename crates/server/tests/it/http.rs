@@ -5,11 +5,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Status line, head and body of the answer.
-async fn ask(member: &Running, request: &str) -> (String, String, String) {
+pub(crate) async fn ask(member: &Running, request: &str) -> (String, String, String) {
+    ask_as(member, "member", request).await
+}
+
+/// The same with another host in the request.
+pub(crate) async fn ask_as(
+    member: &Running,
+    host: &str,
+    request: &str,
+) -> (String, String, String) {
     let mut stream = TcpStream::connect(member.address)
         .await
         .expect("the port is open");
-    let request = format!("{request}\r\nhost: member\r\nconnection: close\r\n\r\n");
+    let request = format!("{request}\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream
         .write_all(request.as_bytes())
         .await

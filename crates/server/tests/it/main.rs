@@ -1,6 +1,7 @@
 //! The server on real sockets of the loopback interface, spoken to by tonic's client and, for
 //! what no proper client sends, by hand.
 
+mod access;
 mod compat;
 mod connections;
 mod deposed;
