@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::grpc::Body;
 use crate::maintenance::alarm_name;
-use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, ETCD_STORAGE_VERSION, Server, metrics};
+use crate::{Server, metrics};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -15,6 +15,20 @@ pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; chars
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
 impl Server {
+    /// Answers a request to a port that is there for monitors only.
+    pub(crate) async fn answer_monitor(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let path = request.uri().path();
+        let first = path.split('/').nth(1);
+        if matches!(first, Some("health" | "livez" | "metrics" | "readyz")) {
+            self.serve_http(request).await
+        } else {
+            respond(StatusCode::NOT_FOUND, TEXT, "404 page not found\n")
+        }
+    }
+
     /// Answers a request that is not gRPC and is let in.
     pub(crate) async fn serve_http(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
@@ -36,15 +50,14 @@ impl Server {
         }
         match path {
             "/health" => self.health(&request).await,
-            "/version" => respond(
-                StatusCode::OK,
-                JSON,
-                format!(
-                    "{{\"etcdserver\":\"{ETCD_API_VERSION}\",\
-                     \"etcdcluster\":\"{ETCD_CLUSTER_VERSION}\",\
-                     \"storage\":\"{ETCD_STORAGE_VERSION}\"}}"
-                ),
-            ),
+            "/version" => {
+                let version = self.config.api_version;
+                let cluster = version.of_cluster();
+                let body = format!(
+                    r#"{{"etcdserver":"{version}","etcdcluster":"{cluster}","storage":"{cluster}"}}"#
+                );
+                respond(StatusCode::OK, JSON, body)
+            }
             "/metrics" => respond(StatusCode::OK, PROMETHEUS, metrics::render(&self)),
             other => unreachable!("{other} is known but not served"),
         }

@@ -28,12 +28,14 @@ mod scans;
 mod snapshot;
 mod stop;
 mod translate;
+mod version;
 mod watch;
 
 pub use cluster::Member;
 pub use errors::OUTCOME;
-pub use listen::serve;
+pub use listen::{Listener, serve};
 pub use metrics::ProcessUsage;
+pub use version::{ApiVersion, InvalidApiVersion};
 
 use crate::metrics::Metrics;
 use crate::scans::Scans;
@@ -42,17 +44,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_node::Node;
 use tokio::runtime::Handle;
-
-/// The version of etcd's API that Synod speaks, as clients read it in `Status`, `/version` and
-/// the metrics. Several of them refuse or degrade below 3.5.13 or 3.6, and cannot read anything
-/// that is not three numbers; it says nothing about Synod's own version.
-pub const ETCD_API_VERSION: &str = "3.6.4";
-
-/// [`ETCD_API_VERSION`] as a cluster announces it: without the patch level.
-pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
-
-/// The storage version that goes with [`ETCD_API_VERSION`].
-pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
 
 /// Beyond the largest request, so that one a little too large is refused in etcd's words instead
 /// of gRPC's.
@@ -65,6 +56,8 @@ pub struct Config {
     pub cluster_id: u64,
     /// The cluster's members.
     pub members: Vec<Member>,
+    /// Which etcd clients are told this is.
+    pub api_version: ApiVersion,
     /// Most connections at a time; more wait in the operating system's backlog.
     pub connections_max: usize,
     /// Most requests and streams at a time on one connection.
@@ -102,6 +95,7 @@ impl Config {
         Self {
             cluster_id,
             members,
+            api_version: ApiVersion::default(),
             connections_max: 16_384,
             connection_streams_max: 65_536,
             keep_alive_interval: Duration::from_secs(2 * 60 * 60),

@@ -1,5 +1,10 @@
 //! Listeners and connections: accept, bound, drain.
 
+mod socket;
+
+pub use socket::Listener;
+use socket::{Released, Serves};
+
 use crate::stop::Stop;
 use crate::{Config, Server};
 use hyper::service::service_fn;
@@ -7,14 +12,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use synod_env::world::DeadlinePassed;
 use synod_node::Node;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// How long no connection is accepted after one could not be: most likely there is no file
@@ -33,7 +36,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Must be called on a tokio runtime with I/O and time; connections become tasks of it.
 pub async fn serve(
     node: Node,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
@@ -86,7 +89,7 @@ fn http(config: &Config) -> Builder<TokioExecutor> {
 async fn accept_all(
     server: &Arc<Server>,
     http: &Builder<TokioExecutor>,
-    listeners: &[TcpListener],
+    listeners: &[Listener],
     connections: &mut JoinSet<()>,
 ) {
     let mut turn = 0;
@@ -98,9 +101,9 @@ async fn accept_all(
             connections.join_next().await;
             continue;
         }
-        match poll_fn(|cx| poll_accept(listeners, &mut turn, cx)).await {
-            Ok(stream) => {
-                let stream = match released(stream) {
+        match poll_fn(|cx| socket::poll_accept(listeners, &mut turn, cx)).await {
+            Ok(accepted) => {
+                let stream = match accepted.release() {
                     Ok(stream) => stream,
                     Err(error) => {
                         tracing::debug!(%error, "a connection was gone before it was served");
@@ -122,35 +125,10 @@ async fn accept_all(
     }
 }
 
-/// The next connection of any listener, each having its turn.
-fn poll_accept(
-    listeners: &[TcpListener],
-    turn: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<TcpStream>> {
-    for _ in listeners {
-        *turn = (*turn + 1) % listeners.len();
-        if let Poll::Ready(accepted) = listeners[*turn].poll_accept(cx) {
-            return Poll::Ready(accepted.map(|(stream, _)| stream));
-        }
-    }
-    Poll::Pending
-}
-
-/// A connection that any runtime can take over.
-fn released(stream: TcpStream) -> io::Result<std::net::TcpStream> {
-    // A reply is one small write: it must not wait for another.
-    stream.set_nodelay(true)?;
-    stream.into_std()
-}
-
 /// Serves one connection to its end; once the server stops, it takes no new request.
-async fn connection(
-    server: Arc<Server>,
-    http: Builder<TokioExecutor>,
-    stream: std::net::TcpStream,
-) {
-    let stream = match TcpStream::from_std(stream) {
+async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, released: Released) {
+    let serves = released.serves;
+    let stream = match released.take_over() {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(%error, "failed to take over a connection");
@@ -159,16 +137,19 @@ async fn connection(
     };
     // Whoever connects and says nothing does not keep its place.
     let spoken_by = server.node.now() + server.config.header_timeout;
-    let mut first = [0];
-    let spoken = stream.peek(&mut first);
-    match server.node.env().deadline(spoken_by, spoken).await {
-        Ok(Ok(_)) => {}
+    match server.node.env().deadline(spoken_by, stream.spoken()).await {
+        Ok(Ok(())) => {}
         Ok(Err(_)) | Err(DeadlinePassed) => return,
     }
     let mut stop = Stop::new(&server.stopping);
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.answer(request).await) }
+        async move {
+            Ok::<_, Infallible>(match serves {
+                Serves::Clients => server.answer(request).await,
+                Serves::Monitors => server.answer_monitor(request).await,
+            })
+        }
     });
     let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let mut draining = false;

@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::errors::Error;
 use crate::kv::mismatch;
-use crate::{ETCD_API_VERSION, ETCD_STORAGE_VERSION, Server, errors};
+use crate::{Server, errors};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::alarm_request::AlarmAction;
 use synod_api::etcdserverpb::downgrade_request::DowngradeAction;
@@ -34,7 +34,7 @@ impl Server {
         let bytes = i64::try_from(root.bytes()).unwrap_or(i64::MAX);
         pb::StatusResponse {
             header: Some(self.header(root.revision())),
-            version: ETCD_API_VERSION.to_owned(),
+            version: self.config.api_version.to_string(),
             db_size: bytes,
             leader: status.leader.map_or(0, |leader| leader.0),
             raft_index: committed,
@@ -46,7 +46,7 @@ impl Server {
                 Role::Learner => true,
                 Role::Leader | Role::Follower | Role::Candidate => false,
             },
-            storage_version: ETCD_STORAGE_VERSION.to_owned(),
+            storage_version: self.config.api_version.of_cluster().to_string(),
             db_size_quota: i64::try_from(root.quota_bytes()).unwrap_or(i64::MAX),
             downgrade_info: Some(pb::DowngradeInfo {
                 enabled: false,

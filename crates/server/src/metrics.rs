@@ -2,9 +2,9 @@
 //!
 //! Names are etcd's where the meaning is, so that its dashboards and alerts go on working.
 
+use crate::Server;
 use crate::maintenance::indexes;
 use crate::methods::{Kind, Method};
-use crate::{ETCD_API_VERSION, ETCD_CLUSTER_VERSION, Server};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -214,7 +214,10 @@ const METRICS: &[Metric] = &[
     label(
         "etcd_cluster_version",
         "The API version of the cluster.",
-        |_| format!("cluster_version=\"{ETCD_CLUSTER_VERSION}\""),
+        |s| {
+            let version = s.server.config.api_version.of_cluster();
+            format!("cluster_version=\"{version}\"")
+        },
     ),
     gauge(
         "etcd_debugging_mvcc_compact_revision",
@@ -315,7 +318,7 @@ const METRICS: &[Metric] = &[
     label(
         "etcd_server_version",
         "The API version of this member.",
-        |_| format!("server_version=\"{ETCD_API_VERSION}\""),
+        |s| format!("server_version=\"{}\"", s.server.config.api_version),
     ),
     counter("process_cpu_seconds_total", "User and system time.", |s| {
         s.process.map(|process| process.cpu_seconds)

@@ -4,7 +4,7 @@
 //! the content is a multiple of 512 bytes, and the SHA-256 of it follows. So tools that only keep
 //! and check what they are sent, like `etcdctl snapshot save`, go on working.
 
-use crate::{ETCD_STORAGE_VERSION, Server, errors};
+use crate::{ApiVersion, Server, errors};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use sha2::{Digest as _, Sha256};
@@ -32,13 +32,14 @@ impl Server {
     {
         let scan = self.scans.begin()?;
         let root = self.node.root();
+        let version = self.config.api_version.of_cluster();
         let (sender, receiver) = queue::bounded(PIECES_AHEAD);
         self.node
             .env()
             .spawn_dedicated("send snapshot", async move {
                 let archive = Archive::new(&root, CHUNK_BYTES);
                 drop(root);
-                if send(archive, &sender).await.is_err() {
+                if send(archive, version, &sender).await.is_err() {
                     tracing::debug!("a snapshot is not wanted any more");
                 }
                 drop(scan);
@@ -63,13 +64,14 @@ enum Message {
 
 async fn send(
     archive: Archive,
+    version: ApiVersion,
     to: &queue::Sender<Message>,
 ) -> Result<(), queue::SendError<Message>> {
     let message = |blob: Bytes, remaining_bytes: u64| pb::SnapshotResponse {
         header: None,
         remaining_bytes,
         blob,
-        version: ETCD_STORAGE_VERSION.to_owned(),
+        version: version.to_string(),
     };
     let mut digest = Sha256::new();
     let mut remaining_bytes = archive.encoded_len();

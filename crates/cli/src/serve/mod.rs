@@ -19,6 +19,7 @@ use synod_env::{MemberId, oneshot};
 use synod_host::{Host, HostOptions, HostState};
 use synod_node::{Node, Opened};
 use synod_protocols::{Peers, Service};
+use synod_server::Listener;
 use synod_storage::{Founding, Identity};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -107,7 +108,7 @@ async fn serve(
 }
 
 /// Opens the client ports. Gives them with the URLs that are in fact in use.
-async fn listen(config: &Config) -> Result<(Vec<TcpListener>, Vec<HttpUrl>), Failure> {
+async fn listen(config: &Config) -> Result<(Vec<Listener>, Vec<HttpUrl>), Failure> {
     let (mut listeners, mut urls) = (Vec::new(), Vec::new());
     for listen in &config.listen_client {
         let listener = TcpListener::bind(listen.address)
@@ -118,7 +119,7 @@ async fn listen(config: &Config) -> Result<(Vec<TcpListener>, Vec<HttpUrl>), Fai
             .map_err(|error| causes::listen(listen, &error))?
             .port();
         urls.push(listen.url.with_port(port));
-        listeners.push(listener);
+        listeners.push(listener.into());
     }
     Ok((listeners, urls))
 }
@@ -129,7 +130,7 @@ async fn member(
     host: &Host,
     workers: Vec<Handle>,
     signals: Signals,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     urls: &[HttpUrl],
     begun: std::time::Instant,
 ) -> Result<(), Failure> {

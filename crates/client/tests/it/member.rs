@@ -68,7 +68,7 @@ impl Member {
             learner: false,
         };
         let config = synod_server::Config::new(CLUSTER_ID, vec![member]);
-        let server = synod_server::serve(node, vec![listener], config, async {
+        let server = synod_server::serve(node, vec![listener.into()], config, async {
             let _dropped = stopping.await;
         });
         Self {

@@ -9,6 +9,7 @@ mod election;
 mod http;
 mod kv;
 mod lease;
+mod listeners;
 mod lock;
 mod maintenance;
 mod member;

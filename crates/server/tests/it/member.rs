@@ -16,7 +16,7 @@ use synod_env::{Env, Limits, MemberId};
 use synod_host::{Host, HostOptions};
 use synod_node::{Node, Opened, WatchCreate, WatchMessage};
 use synod_protocols::Service;
-use synod_server::{Config, Member};
+use synod_server::{Config, Listener, Member};
 use synod_state::command::Command;
 use synod_state::reply::EventKind;
 use synod_storage::Founding;
@@ -44,10 +44,11 @@ pub(crate) struct Running {
 }
 
 /// A directory of a test's own, removed with it.
-struct TempDir(PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    fn new() -> Self {
+    /// Names it; whoever needs it makes it.
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("synod-server-{}-{number}", std::process::id());
@@ -80,11 +81,25 @@ pub(crate) async fn start_with(limits: Limits, config: Config) -> Running {
     start_telling(limits, config, Duration::from_secs(600)).await
 }
 
+/// Starts a member that listens on these beside its port.
+pub(crate) async fn start_also_on(more: Vec<Listener>, config: Config) -> Running {
+    start_as(Limits::default(), config, Duration::from_secs(600), more).await
+}
+
 /// Starts a member that tells quiet watches how far they are at this interval.
 pub(crate) async fn start_telling(
     limits: Limits,
     config: Config,
     watch_progress_interval: Duration,
+) -> Running {
+    start_as(limits, config, watch_progress_interval, Vec::new()).await
+}
+
+async fn start_as(
+    limits: Limits,
+    config: Config,
+    watch_progress_interval: Duration,
+    mut listeners: Vec<Listener>,
 ) -> Running {
     let dir = TempDir::new();
     let host = Host::new(&dir.0, HostOptions::default()).expect("a fresh directory can be used");
@@ -93,8 +108,9 @@ pub(crate) async fn start_telling(
         .await
         .expect("loopback has a free port");
     let address = listener.local_addr().expect("it is bound");
+    listeners.push(listener.into());
     let (shutdown, stopping) = oneshot::channel();
-    let server = synod_server::serve(node.clone(), vec![listener], config, async {
+    let server = synod_server::serve(node.clone(), listeners, config, async {
         let _dropped = stopping.await;
     });
     Running {
