@@ -7,9 +7,10 @@
 //! Read in this order: `command.rs` and `reply.rs` (what can be asked and answered), `state.rs`
 //! (how a batch changes the state), `root.rs` (how it is read), `tables.rs` and `record.rs` (what
 //! it is made of), `tree.rs` (the copy-on-write tree under every table), `snapshot.rs`,
-//! `archive.rs` and `codec.rs` (how it becomes bytes).
+//! `archive.rs` and `codec.rs` (how it becomes bytes), `anew.rs` (how a new cluster begins with it).
 
 mod alarm;
+pub mod anew;
 pub mod archive;
 mod check;
 mod codec;

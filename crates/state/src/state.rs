@@ -25,7 +25,7 @@ pub struct State {
     pub(crate) root: Root,
     highest_level: u32,
     /// Where records are put together before they get memory of their own.
-    scratch: Vec<u8>,
+    pub(crate) scratch: Vec<u8>,
 }
 
 /// What applying a batch did.
@@ -371,7 +371,7 @@ impl State {
         Ok(())
     }
 
-    fn set_lease(&mut self, lease: Lease) {
+    pub(crate) fn set_lease(&mut self, lease: Lease) {
         self.root.records.add(&lease.encode());
         if let Some(old) = self.root.leases.insert(lease) {
             self.root.records.remove(&old.encode());

@@ -1,5 +1,6 @@
 //! Tests of the state as a whole.
 
+mod anew;
 mod audit;
 mod model;
 pub(crate) mod properties;
