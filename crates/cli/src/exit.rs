@@ -116,20 +116,20 @@ impl Exit {
                 "`ss -ltnp` shows by whom; stop it, or choose another address with `--listen-client-urls`.",
             ),
             Self::DirectoryLocked => (
-                "`serve`: another process has the data directory open.",
+                "Another process has the data directory open.",
                 "Stop it, or choose another `--data-dir`.",
             ),
             Self::DirectoryDenied => (
-                "`serve`: this user may not read or write the data directory.",
+                "This user may not read or write the data directory.",
                 "Correct its owner or rights, or choose another `--data-dir`.",
             ),
-            Self::DiskFull => ("`serve`: no room to start.", "Free space; nothing is lost."),
+            Self::DiskFull => ("No room on the disk.", "Free space; nothing is lost."),
             Self::Corrupt => (
-                "`serve`: a file is damaged below what was known to be durable.",
-                "Keep a copy of the directory. Restore from another copy; do not delete single files.",
+                "A file is damaged: for `serve`, below what was known to be durable; otherwise the one that was given.",
+                "`serve`: keep a copy of the directory, and restore from a backup; do not delete single files. Otherwise: take another copy of the file.",
             ),
             Self::Foreign => (
-                "`serve`: the directory belongs to another member or cluster, or was written by a newer version.",
+                "The directory belongs to another member or cluster, was written by a newer version, or is not empty where it must be.",
                 "Correct `--data-dir`, or run the newer version.",
             ),
             Self::DiskFailed => (

@@ -7,9 +7,12 @@ mod bench;
 mod client;
 mod config;
 mod exit;
+mod fill;
 mod outside;
+mod progress;
 mod serve;
 mod sim;
+mod snapshot;
 mod tour;
 
 use clap::Parser as _;
@@ -50,6 +53,8 @@ enum Command {
     Lease(client::Lease),
     Compact(client::Compact),
     Status(client::Status),
+    Alarm(client::Alarm),
+    Snapshot(snapshot::Snapshot),
     Tour(tour::Tour),
     Bench(bench::Bench),
     Sim(sim::Sim),
@@ -80,6 +85,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Lease(lease) => wait(lease.run()),
         Command::Compact(compact) => wait(compact.run()),
         Command::Status(status) => wait(status.run()),
+        Command::Alarm(alarm) => wait(alarm.run()),
+        Command::Snapshot(snapshot) => wait(snapshot.run()),
         Command::Tour(tour) => tour.run(),
         Command::Bench(bench) => bench.run(),
         Command::Sim(sim) => sim.run(),

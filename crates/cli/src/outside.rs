@@ -50,6 +50,26 @@ pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
+/// A whole file.
+#[expect(clippy::disallowed_methods, reason = "the door for files")]
+pub(crate) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// Whether there is anything of that name.
+pub(crate) fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// Gives a file another name in the same directory, so that it keeps it when power fails.
+#[expect(clippy::disallowed_methods, reason = "the door for files")]
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    let above = to.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or_else(|| Path::new("."));
+    std::fs::File::open(above)?.sync_all()
+}
+
 /// Replaces a file in one step: a reader sees the old content or the new.
 #[expect(clippy::disallowed_methods, reason = "the door for files")]
 pub(crate) fn replace_file(path: &Path, text: &str) -> io::Result<()> {

@@ -4,18 +4,12 @@ use crate::link::Link;
 use crate::{Client, Error};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::kv_client::KvClient;
-use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
 use synod_api::etcdserverpb::request_op::Request;
 use synod_session::Class;
 
 fn kv(link: Link) -> KvClient<Link> {
     let origin = link.origin.clone();
     KvClient::with_origin(link, origin).max_decoding_message_size(usize::MAX)
-}
-
-fn maintenance(link: Link) -> MaintenanceClient<Link> {
-    let origin = link.origin.clone();
-    MaintenanceClient::with_origin(link, origin)
 }
 
 /// A transaction that can only read may be sent again at will.
@@ -102,18 +96,6 @@ impl Client {
     ) -> Result<pb::CompactionResponse, Error> {
         self.unary(Class::Idempotent, request, |link, request| {
             Box::pin(async move { kv(link).compact(request).await })
-        })
-        .await
-    }
-
-    /// What a member says of itself: whichever is asked. To ask a certain one, make a client that
-    /// knows no other.
-    ///
-    /// # Errors
-    /// [`Error`], but not [`Error::Unknown`].
-    pub async fn status(&self) -> Result<pb::StatusResponse, Error> {
-        self.unary(Class::Read, pb::StatusRequest {}, |link, request| {
-            Box::pin(async move { maintenance(link).status(request).await })
         })
         .await
     }

@@ -24,12 +24,14 @@ mod endpoint;
 mod kv;
 mod lease;
 mod link;
+mod maintenance;
 mod outcome;
 mod watch;
 mod world;
 
 pub use endpoint::InvalidEndpoint;
 pub use lease::HeldLease;
+pub use maintenance::Backup;
 pub use outcome::{Error, Tried};
 pub use synod_session::{
     Backoff, BudgetConfig, CallConfig, LeaseConfig, LossReason, Standing, WatchConfig,

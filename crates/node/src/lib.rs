@@ -13,6 +13,7 @@
 mod asked;
 mod barriers;
 mod failure;
+mod fill;
 mod inflight;
 mod intake;
 mod lease_requests;
@@ -33,6 +34,7 @@ mod transfer;
 pub mod watch;
 
 pub use failure::Failure;
+pub use fill::{Filling, fill};
 pub use lease_requests::{LEASE_TTL_S_MAX, TimeToLive};
 pub use link::LinkError;
 pub use messages::describe;

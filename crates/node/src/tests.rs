@@ -1,5 +1,6 @@
 //! A whole member (log, engine, state, node) on the deterministic world.
 
+mod fill;
 mod following;
 mod forwarding;
 mod installs;

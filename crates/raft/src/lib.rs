@@ -10,6 +10,7 @@
 //! and answers; the core then lets its worker read it and give it to the machine in [`machine`],
 //! after which the one who proposed it is answered.
 
+mod beginning;
 mod config;
 mod engine;
 mod lease;
@@ -25,6 +26,7 @@ mod turn;
 mod types;
 mod wire;
 
+pub use beginning::beginning;
 pub use config::Config;
 pub use engine::{StartError, start};
 pub use wire::{Topic, describe, describe_appended};

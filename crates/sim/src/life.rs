@@ -199,6 +199,8 @@ fn cannot_open(error: &OpenError) -> Stage {
             | StorageError::Foreign { .. }
             | StorageError::Missing { .. }
             | StorageError::Mismatch { .. }
+            | StorageError::Occupied { .. }
+            | StorageError::Unfinished { .. }
             | StorageError::Purged { .. },
         )
         | None => Stage::Unfit(text),

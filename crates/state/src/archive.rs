@@ -17,7 +17,8 @@ use crate::root::Root;
 use crate::snapshot::Chunk;
 use bytes::Bytes;
 
-const MAGIC: [u8; 15] = *b"synod snapshot\0";
+/// With these bytes every archive begins.
+pub const MAGIC: &[u8; 15] = b"synod snapshot\0";
 const FORMAT: u8 = 1;
 /// Archives are padded to a multiple of this, as the files are that etcd's tools expect.
 const BLOCK_BYTES: u64 = 512;
@@ -94,7 +95,7 @@ impl Unpacked {
     /// they are decoded and loaded.
     pub fn read(archive: Bytes) -> Result<Self, Corrupt> {
         let mut reader = Reader::new(archive);
-        if reader.array("an archive's first bytes")? != MAGIC {
+        if reader.array("an archive's first bytes")? != *MAGIC {
             return Err(Corrupt {
                 offset: 0,
                 expected: "an archive's first bytes",

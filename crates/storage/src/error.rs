@@ -87,6 +87,16 @@ pub enum StorageError {
         /// What the directory holds.
         found: String,
     },
+    /// A directory that is to be filled holds something already.
+    Occupied {
+        /// What it holds.
+        file: String,
+    },
+    /// The directory was to be filled with a state, and that was not finished.
+    Unfinished {
+        /// The identity file.
+        file: String,
+    },
     /// Log entries were asked for that a purge has removed.
     Purged {
         /// The first index asked for.
@@ -125,6 +135,10 @@ impl StorageError {
             }
             Self::Mismatch { .. } => {
                 "Point --data-dir at this member's own directory, or at an empty one."
+            }
+            Self::Occupied { .. } => "Name a directory that is empty or does not exist.",
+            Self::Unfinished { .. } => {
+                "Restore into this directory again, or remove it: nothing was ever served from it."
             }
             Self::Purged { .. } => "Read from the snapshot that covers the index.",
         }
@@ -211,6 +225,12 @@ impl fmt::Display for StorageError {
                 f,
                 "{file} belongs to another member: expected {what} {expected}, found {found}"
             )?,
+            Self::Occupied { file } => write!(f, "the directory is not empty, it holds {file}")?,
+            Self::Unfinished { file } => write!(
+                f,
+                "{file} says that a state was being restored into this directory, and that it is \
+                 not complete"
+            )?,
             Self::Purged { index } => write!(f, "log entry {index} has been purged")?,
         }
         write!(f, ". {}", self.remedy())
@@ -227,6 +247,8 @@ impl std::error::Error for StorageError {
             | Self::Foreign { .. }
             | Self::Missing { .. }
             | Self::Mismatch { .. }
+            | Self::Occupied { .. }
+            | Self::Unfinished { .. }
             | Self::Purged { .. } => None,
         }
     }
@@ -240,7 +262,9 @@ impl From<StorageError> for io::Error {
             | StorageError::Newer { .. }
             | StorageError::Older { .. }
             | StorageError::Foreign { .. }
-            | StorageError::Mismatch { .. } => io::ErrorKind::InvalidData,
+            | StorageError::Mismatch { .. }
+            | StorageError::Unfinished { .. } => io::ErrorKind::InvalidData,
+            StorageError::Occupied { .. } => io::ErrorKind::DirectoryNotEmpty,
             StorageError::Missing { .. } | StorageError::Purged { .. } => io::ErrorKind::NotFound,
         };
         Self::new(kind, error)

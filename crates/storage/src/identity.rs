@@ -30,6 +30,8 @@ const TOKEN_BYTES_MAX: usize = 1024;
 const DISK_BYTES: usize = 8 + 16;
 /// Most founding members.
 const DISKS_MAX: usize = 64;
+/// The incarnation of a directory that is being filled with a state: no start gets so far.
+const UNFINISHED: u64 = u64::MAX;
 /// Longest file, in bytes.
 const BYTES_MAX: usize = FIXED_BYTES + TOKEN_BYTES_MAX + 2 + DISKS_MAX * DISK_BYTES;
 
@@ -55,7 +57,8 @@ pub struct Identity {
     /// Drawn when the directory was founded: a restored copy is told from the original by what
     /// the cluster remembers of it.
     pub disk_id: u128,
-    /// Which start of this member this is; the first is 1.
+    /// Which start of this member this is; the first is 1. 0 before it, in a directory that was
+    /// filled with a state.
     pub incarnation: u64,
     /// What the operator calls the cluster.
     pub token: String,
@@ -89,23 +92,23 @@ impl Identity {
     ///
     /// # Errors
     /// [`StorageError`]: `Mismatch` if the directory is another's, `Missing` if it holds a log or
-    /// a snapshot but no identity; `Io`, `Corrupt`, `Newer`, `Older`.
+    /// a snapshot but no identity, `Unfinished` if it was not filled to the end; `Io`, `Corrupt`,
+    /// `Newer`, `Older`.
     ///
     /// # Panics
     /// If the token is longer than 1 KiB: the configuration checks it.
     pub async fn start(env: &Env, founding: &Founding) -> Result<Self, StorageError> {
-        let Founding {
-            cluster_id,
-            member_id,
-            token,
-        } = founding;
+        let token_bytes = founding.token.len();
         assert!(
-            token.len() <= TOKEN_BYTES_MAX,
-            "a token of {} bytes",
-            token.len()
+            token_bytes <= TOKEN_BYTES_MAX,
+            "a token of {token_bytes} bytes"
         );
         let identity = match Self::read(env).await? {
             Some(found) => {
+                if found.incarnation == UNFINISHED {
+                    let file = env.disk().describe(PATH);
+                    return Err(StorageError::Unfinished { file });
+                }
                 found.check(env, founding)?;
                 Self {
                     incarnation: found.incarnation + 1,
@@ -115,17 +118,82 @@ impl Identity {
             None => {
                 check_empty(env).await?;
                 Self {
-                    cluster_id: *cluster_id,
-                    member_id: *member_id,
-                    disk_id: u128::from(env.random()) << 64 | u128::from(env.random()),
                     incarnation: 1,
-                    token: token.clone(),
-                    disks: None,
+                    ..Self::new(env, founding)
                 }
             }
         };
         identity.write(env).await?;
         Ok(identity)
+    }
+
+    /// Takes possession of an empty directory, or of one whose filling was not finished, to fill it
+    /// with a state. Until [`Identity::filled`] ends the member cannot be started on it.
+    ///
+    /// # Errors
+    /// [`StorageError`]: `Occupied` if the directory holds anything else; `Io`, `Corrupt`, `Newer`,
+    /// `Older`.
+    ///
+    /// # Panics
+    /// If the token is longer than 1 KiB: the configuration checks it.
+    pub async fn fill(env: &Env, founding: &Founding) -> Result<Self, StorageError> {
+        let token_bytes = founding.token.len();
+        assert!(
+            token_bytes <= TOKEN_BYTES_MAX,
+            "a token of {token_bytes} bytes"
+        );
+        let disk = env.disk();
+        let names = entries(disk.as_ref(), "").await?;
+        let is_unfinished = Self::read(env)
+            .await?
+            .is_some_and(|found| found.incarnation == UNFINISHED);
+        if let Some(name) = names.into_iter().find(|name| name != TEMPORARY_PATH)
+            && !is_unfinished
+        {
+            let file = disk.describe(&name);
+            return Err(StorageError::Occupied { file });
+        }
+        let identity = Self {
+            incarnation: UNFINISHED,
+            ..Self::new(env, founding)
+        };
+        identity.write(env).await?;
+        Ok(identity)
+    }
+
+    /// Says that the directory holds all that it is to begin with, durably: from now on the member
+    /// can be started, and this start will be its first.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`]. Whether the directory counts as filled then is unknown.
+    ///
+    /// # Panics
+    /// If the directory is not being filled.
+    pub async fn filled(self, env: &Env) -> Result<(), StorageError> {
+        let Self { incarnation, .. } = self;
+        assert!(incarnation == UNFINISHED, "start {incarnation} of a member");
+        let filled = Self {
+            incarnation: 0,
+            ..self
+        };
+        filled.write(env).await
+    }
+
+    /// Of a directory that has none yet.
+    fn new(env: &Env, founding: &Founding) -> Self {
+        let Founding {
+            cluster_id,
+            member_id,
+            token,
+        } = founding.clone();
+        Self {
+            cluster_id,
+            member_id,
+            disk_id: u128::from(env.random()) << 64 | u128::from(env.random()),
+            incarnation: 0,
+            token,
+            disks: None,
+        }
     }
 
     /// Puts on record by which disks the founding members are known. Durable when this ends; the

@@ -1,9 +1,13 @@
-//! `synod status` and `compact`.
+//! `synod status`, `compact` and `alarm`.
 
 use super::{ClientArgs, client, endpoints, failure, render};
 use crate::exit::Failure;
+use crate::progress::size;
 use serde_json::Value;
-use synod_api::etcdserverpb::{CompactionRequest, StatusResponse};
+use synod_api::etcdserverpb::alarm_request::AlarmAction;
+use synod_api::etcdserverpb::{
+    AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, StatusResponse,
+};
 
 /// Show each endpoint's member: version, size, leader, positions.
 #[derive(clap::Args, Clone, Debug)]
@@ -22,6 +26,70 @@ pub(crate) struct Compact {
     /// Return only when the space is free
     #[arg(long)]
     physical: bool,
+}
+
+/// Alarms: what is wrong with a cluster until a person has looked at it.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Alarm {
+    #[command(subcommand)]
+    verb: AlarmVerb,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum AlarmVerb {
+    /// Show the alarms that are raised
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Clear all alarms; after NOSPACE first make room, or the next write raises it again
+    Disarm {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+impl Alarm {
+    pub(crate) async fn run(&self) -> Result<(), Failure> {
+        let (AlarmVerb::List { client: args } | AlarmVerb::Disarm { client: args }) = &self.verb;
+        let client = args.connect()?;
+        let raised = client
+            .alarm(AlarmRequest::default())
+            .await
+            .map_err(failure)?;
+        let shown = match &self.verb {
+            AlarmVerb::List { .. } => raised,
+            AlarmVerb::Disarm { .. } => {
+                let mut cleared = AlarmResponse {
+                    header: raised.header,
+                    alarms: Vec::new(),
+                };
+                for alarm in raised.alarms {
+                    let request = AlarmRequest {
+                        action: AlarmAction::Deactivate.into(),
+                        member_id: alarm.member_id,
+                        alarm: alarm.alarm,
+                    };
+                    let AlarmResponse { header, alarms } =
+                        client.alarm(request).await.map_err(failure)?;
+                    cleared.header = header;
+                    cleared.alarms.extend(alarms);
+                }
+                cleared
+            }
+        };
+        let text = || {
+            let alarms = shown.alarms.iter();
+            let lines = alarms.map(|alarm| {
+                let name = AlarmType::try_from(alarm.alarm);
+                let name = name.map_or("UNKNOWN", |kind| kind.as_str_name());
+                format!("memberID:{} alarm:{name} \n", alarm.member_id)
+            });
+            lines.collect::<String>().into_bytes()
+        };
+        render::answer(args.form, || render::alarms(&shown), text);
+        Ok(())
+    }
 }
 
 impl Compact {
@@ -85,7 +153,7 @@ fn text(endpoint: &str, reply: &StatusResponse) -> String {
     format!(
         "{endpoint}, {member:x}, {}, {}, {}, {}, {}, {}, {}, {}\n",
         reply.version,
-        size(reply.db_size),
+        size(reply.db_size.max(0).unsigned_abs()),
         member == reply.leader,
         reply.is_learner,
         reply.raft_term,
@@ -93,13 +161,4 @@ fn text(endpoint: &str, reply: &StatusResponse) -> String {
         reply.raft_applied_index,
         reply.errors.join(" ")
     )
-}
-
-/// A size for people.
-fn size(bytes: i64) -> String {
-    const UNITS: [(&str, i64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
-    match UNITS.into_iter().find(|(_, scale)| bytes >= *scale) {
-        Some((unit, scale)) => format!("{}.{} {unit}", bytes / scale, bytes % scale * 10 / scale),
-        None => format!("{bytes} B"),
-    }
 }

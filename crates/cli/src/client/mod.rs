@@ -12,7 +12,7 @@ mod tests;
 
 pub(crate) use keys::{Del, Get, Put};
 pub(crate) use lease::Lease;
-pub(crate) use member::{Compact, Status};
+pub(crate) use member::{Alarm, Compact, Status};
 pub(crate) use txn::Txn;
 pub(crate) use watch::Watch;
 
@@ -124,7 +124,11 @@ pub(crate) fn client(endpoints: Vec<String>, timeout: Duration) -> Result<Client
 }
 
 impl ClientArgs {
-    fn connect(&self) -> Result<Client, Failure> {
+    /// A client of the endpoints.
+    ///
+    /// # Errors
+    /// A usage failure if an endpoint cannot be read.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
         client(endpoints(&self.endpoints), self.timeout)
     }
 }

@@ -116,6 +116,19 @@ pub(super) fn compaction(reply: &pb::CompactionResponse) -> Value {
     object([("header", header(reply.header.as_ref()))])
 }
 
+pub(super) fn alarms(reply: &pb::AlarmResponse) -> Value {
+    let alarm = |alarm: &pb::AlarmMember| {
+        object([
+            ("memberID", alarm.member_id.into()),
+            ("alarm", alarm.alarm.into()),
+        ])
+    };
+    object([
+        ("header", header(reply.header.as_ref())),
+        ("alarms", list(&reply.alarms, alarm)),
+    ])
+}
+
 pub(super) fn watch(reply: &pb::WatchResponse) -> Value {
     object([
         ("header", header(reply.header.as_ref())),

@@ -52,7 +52,7 @@ pub(super) fn listen(listen: &Listen, error: &io::Error) -> Failure {
 }
 
 /// A data directory that cannot be taken.
-pub(super) fn host(error: &HostError) -> Failure {
+pub(crate) fn host(error: &HostError) -> Failure {
     let exit = match error {
         HostError::DataDir(DataDirError::Locked { .. }) => Exit::DirectoryLocked,
         HostError::DataDir(DataDirError::NotADirectory { .. }) => Exit::DirectoryDenied,
@@ -89,7 +89,9 @@ pub(super) fn storage(error: &StorageError) -> Failure {
         StorageError::Newer { .. }
         | StorageError::Older { .. }
         | StorageError::Foreign { .. }
-        | StorageError::Mismatch { .. } => Exit::Foreign,
+        | StorageError::Mismatch { .. }
+        | StorageError::Occupied { .. }
+        | StorageError::Unfinished { .. } => Exit::Foreign,
     };
     // Its text ends with the remedy.
     let mut message = chain(error);
@@ -106,7 +108,7 @@ pub(super) fn storage(error: &StorageError) -> Failure {
 }
 
 /// A directory that cannot be opened as a member.
-pub(super) fn open(error: &OpenError) -> Failure {
+pub(crate) fn open(error: &OpenError) -> Failure {
     match error {
         OpenError::Storage(error) | OpenError::Restore(RestoreError::Storage(error)) => {
             storage(error)

@@ -3,7 +3,7 @@
 //! The walk is short: listen, take the data directory, open what it holds, start the engine on
 //! it, serve clients, stop. Each step is another crate's; here they are only put in order.
 
-mod causes;
+pub(crate) mod causes;
 mod logging;
 mod usage;
 mod workers;
@@ -247,7 +247,7 @@ fn lease_ttl_min(election_timeout: Duration) -> Duration {
 
 /// The numbers of cluster and member. They are made from the member's addresses for others and
 /// the cluster's token, so that a start with other values is seen to mean another cluster.
-fn founding(config: &Config) -> Founding {
+pub(crate) fn founding(config: &Config) -> Founding {
     let mut urls: Vec<String> = config
         .advertise_peer
         .iter()

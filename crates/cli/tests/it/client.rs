@@ -310,7 +310,7 @@ fn a_lease_is_kept_alive_over_the_end_of_its_member() {
 
 #[test]
 fn help_fits_eighty_columns() {
-    let verbs: [&[&str]; 15] = [
+    let verbs: [&[&str]; 20] = [
         &[],
         &["serve"],
         &["put"],
@@ -322,6 +322,11 @@ fn help_fits_eighty_columns() {
         &["lease", "grant"],
         &["compact"],
         &["status"],
+        &["alarm"],
+        &["snapshot"],
+        &["snapshot", "save"],
+        &["snapshot", "status"],
+        &["snapshot", "restore"],
         &["tour"],
         &["bench"],
         &["bench", "put"],

@@ -6,6 +6,7 @@
     reason = "tests stand outside: they have files, clocks and processes of their own"
 )]
 
+mod backup;
 mod client;
 mod kills;
 mod member;

@@ -57,7 +57,7 @@ async fn live(env: Env, member: MemberId, limits: Limits, seats: Seats) {
 }
 
 /// Three members in one world.
-struct Members {
+pub(super) struct Members {
     sim: Sim,
     limits: Limits,
     seats: Seats,
@@ -65,12 +65,17 @@ struct Members {
 
 impl Members {
     fn new(seed: u64, limits: Limits) -> Self {
+        Self::on_disks(Sim::with_options(seed, Options::default()), limits)
+    }
+
+    /// On what their disks hold.
+    pub(super) fn on_disks(sim: Sim, limits: Limits) -> Self {
         let limits = Limits {
             log_segment_bytes: 4 << 20,
             ..limits
         };
         let members = Self {
-            sim: Sim::with_options(seed, Options::default()),
+            sim,
             limits,
             seats: Seats::default(),
         };
@@ -94,11 +99,11 @@ impl Members {
         env.spawn("member", life);
     }
 
-    fn pass(&self, time: Duration) {
+    pub(super) fn pass(&self, time: Duration) {
         self.sim.run_for(time).expect("time passes");
     }
 
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.sim.block_on(future).expect("every wait ends")
     }
 
@@ -112,12 +117,12 @@ impl Members {
         seats.values().cloned().collect()
     }
 
-    fn node(&self, member: MemberId) -> Node {
+    pub(super) fn node(&self, member: MemberId) -> Node {
         let seats = self.seats.lock().expect("not poisoned");
         seats.get(&member).expect("it runs").clone()
     }
 
-    fn leader(&self) -> Option<Node> {
+    pub(super) fn leader(&self) -> Option<Node> {
         self.running().into_iter().find(|node| {
             let reigns = node.shared.reigning().is_some();
             reigns && node.leads()

@@ -1,0 +1,140 @@
+//! Backups: saved from a member, verified, and a new member from each.
+
+use crate::member::{Dir, Member, failure, synod, text_of};
+use std::process::Command;
+
+/// Runs a command that must succeed; gives its standard output.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A member with a few keys, and a backup of it.
+fn saved(dir: &Dir) -> (Member, String) {
+    let member = Member::start(dir);
+    for value in ["1", "2", "3"] {
+        member.output(&["put", "a", value]);
+    }
+    member.output(&["lease", "grant", "100", "--id", "1234"]);
+    member.output(&["put", "b", "leased", "--lease", "1234"]);
+    let file = dir.join("backup");
+    let said = member.output(&["snapshot", "save", &file]);
+    assert_eq!(said, format!("Snapshot saved at {file}\n"));
+    (member, file)
+}
+
+#[test]
+fn a_restored_member_has_all_keys_and_a_higher_revision() {
+    let dir = Dir::new();
+    let (member, file) = saved(&dir);
+    member.output(&["put", "a", "after the backup"]);
+    member.stop();
+
+    let status = output(synod().args(["snapshot", "status", &file, "-o", "json"]));
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status["revision"], &status["totalKey"]),
+        (&5.into(), &2.into())
+    );
+    assert_eq!(status["totalSize"], std::fs::metadata(&file).unwrap().len());
+
+    let data = dir.join("restored/data");
+    let restored = output(synod().args(["snapshot", "restore", &file, "--data-dir", &data]));
+    let expected =
+        format!("restored 2 keys and 1 leases (218 B) at revision 1000000005 into {data}\n");
+    assert!(restored.starts_with(&expected), "{restored}");
+
+    let mut serve = synod();
+    serve.args(["serve", "--data-dir", &data]);
+    serve.args(["--listen-client-urls", "http://127.0.0.1:0"]);
+    let member = Member::run(serve, &dir.join("ports"));
+    assert_eq!(member.output(&["get", "", "--prefix"]), "a\n3\nb\nleased\n");
+    let shown = member.output(&["lease", "timetolive", "1234", "--keys"]);
+    assert!(shown.contains("granted with TTL(100s)"), "{shown}");
+    assert!(shown.ends_with("attached keys([b])\n"), "{shown}");
+    // Whoever watches from where the old member was is told that its history is gone.
+    let (code, said) = failure(&mut member.client(&["watch", "a", "--rev", "6"]));
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("compacted"), "{said}");
+    let put: serde_json::Value =
+        serde_json::from_str(&member.output(&["put", "a", "4", "-o", "json"])).unwrap();
+    assert_eq!(put["header"]["revision"], 1_000_000_006);
+}
+
+#[test]
+fn history_is_restored_for_whoever_asks_for_it() {
+    let dir = Dir::new();
+    let (member, file) = saved(&dir);
+    member.stop();
+    let data = dir.join("restored");
+    let mut restore = synod();
+    restore.args(["snapshot", "restore", &file, "--data-dir", &data]);
+    output(restore.args(["--bump-revision", "0", "--mark-compacted=false"]));
+    let mut serve = synod();
+    serve.args(["serve", "--data-dir", &data]);
+    serve.args(["--listen-client-urls", "http://127.0.0.1:0"]);
+    let member = Member::run(serve, &dir.join("ports"));
+    assert_eq!(member.output(&["get", "a", "--rev", "2"]), "a\n1\n");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let dir = Dir::new();
+    let (member, file) = saved(&dir);
+    let before = std::fs::read(&file).unwrap();
+    let (code, said) = failure(&mut member.client(&["snapshot", "save", &file]));
+    assert_eq!(code, 2);
+    assert!(said.contains("exists"), "{said}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+    member.stop();
+    for (place, expected) in [("data", "not empty"), ("", "not empty")] {
+        let data = dir.join(place);
+        let mut restore = synod();
+        restore.args(["snapshot", "restore", &file, "--data-dir", &data]);
+        let (code, said) = failure(&mut restore);
+        assert_eq!(code, 15, "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_damaged_backup_is_refused_before_anything_is_written() {
+    let dir = Dir::new();
+    let (_member, file) = saved(&dir);
+    let whole = std::fs::read(&file).unwrap();
+    let damaged = dir.join("damaged");
+    let mut flipped = whole.clone();
+    flipped[200] ^= 1;
+    for bytes in [&flipped[..], &whole[..whole.len() - 1], &whole[..40]] {
+        std::fs::write(&damaged, bytes).unwrap();
+        let data = dir.join("restored");
+        let mut restore = synod();
+        restore.args(["snapshot", "restore", &damaged, "--data-dir", &data]);
+        let (code, said) = failure(&mut restore);
+        assert_eq!(code, 14, "{said}");
+        assert!(said.contains("digest"), "{said}");
+        assert!(!std::path::Path::new(&data).exists());
+    }
+    std::fs::write(&damaged, "something else").unwrap();
+    let (code, said) = failure(synod().args(["snapshot", "status", &damaged]));
+    assert_eq!(code, 2, "{said}");
+}
+
+#[test]
+fn an_alarm_is_shown_and_cleared() {
+    let dir = Dir::new();
+    let member = Member::start_with(&dir, &["--quota-backend-bytes", "200"]);
+    assert_eq!(member.output(&["alarm", "list"]), "");
+    let large = "v".repeat(300);
+    let (code, said) = failure(&mut member.client(&["put", "a", &large]));
+    assert_eq!(code, 3, "{said}");
+    let raised = member.output(&["alarm", "list"]);
+    assert!(
+        raised.starts_with("memberID:") && raised.ends_with(" alarm:NOSPACE \n"),
+        "{raised}"
+    );
+    assert_eq!(member.output(&["alarm", "disarm"]), raised);
+    assert_eq!(member.output(&["alarm", "list"]), "");
+    assert_eq!(member.output(&["put", "a", "small"]), "OK\n");
+}
