@@ -3,6 +3,8 @@
 use super::JobsArgs;
 use super::stop::Stop;
 use crate::exit::Failure;
+use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct PlantedArgs {
@@ -15,6 +17,12 @@ pub(super) struct PlantedArgs {
     /// Seeds, for the rate with faults and without, of the runs that find it
     #[arg(long, default_value_t = 60, value_name = "COUNT")]
     rate_over: u64,
+    /// Make the first run that finds each bug small, write it here and draw it
+    #[arg(long, value_name = "DIR")]
+    show: Option<PathBuf>,
+    /// How long a run may be made smaller
+    #[arg(long, default_value = "2m", value_name = "TIME", requires = "show", value_parser = crate::config::duration)]
+    shrink_for: Duration,
     #[command(flatten)]
     jobs: JobsArgs,
 }
@@ -36,6 +44,7 @@ impl PlantedArgs {
 
 #[cfg(feature = "planted")]
 mod table {
+    use super::super::failure::{self, Shrinking};
     use super::super::runs;
     use super::{Failure, PlantedArgs, Stop};
     use crate::exit::Exit;
@@ -156,8 +165,9 @@ mod table {
                     found.with_faults.to_string(),
                     found.without.to_string()
                 ));
-                if found.first.is_none() {
-                    missed.push(bug.name());
+                match &found.first {
+                    Some((seeds, _)) => self.show(bug, seeds - 1, stop),
+                    None => missed.push(bug.name()),
                 }
                 if stop.asked() {
                     return Err(Failure::other("stopped"));
@@ -167,6 +177,26 @@ mod table {
                 return Ok(());
             }
             Err(Failure::other(format!("not found: {}", missed.join(", "))))
+        }
+
+        /// Makes the run of that number small and draws it, if that is wanted.
+        fn show(&self, bug: Bug, number: u64, stop: &Stop) {
+            let Some(out) = &self.show else {
+                return;
+            };
+            let shrinking = Shrinking {
+                out: out.join(bug.name()),
+                within: self.shrink_for,
+            };
+            let scenario = scenario(number, true);
+            plant(Some(bug));
+            let report = runs::timed(&scenario, false).report;
+            // That it fails is what was looked for.
+            let told = failure::handle(&scenario, &report, &shrinking, stop);
+            plant(None);
+            if let Err(failure) = told {
+                outside::note(failure.message);
+            }
         }
 
         fn find(&self, bug: Bug, stop: &Stop) -> Found {
