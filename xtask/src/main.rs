@@ -12,6 +12,7 @@ mod bench_etcd;
 mod ci;
 mod codegen;
 mod compat;
+mod fuzz;
 mod hazards;
 mod interop;
 mod member;
@@ -53,6 +54,11 @@ const COMMANDS: &[Command] = &[
         name: "compat",
         summary: "plays the compatibility cases against etcd; with --record, writes its answers down",
         run: compat::run,
+    },
+    Command {
+        name: "fuzz",
+        summary: "makes up bytes for every decoder; --seconds N each, --keep what is new",
+        run: fuzz::run,
     },
     Command {
         name: "hazards",

@@ -14,6 +14,8 @@ mod asked;
 mod barriers;
 mod failure;
 mod fill;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inflight;
 mod intake;
 mod lease_requests;

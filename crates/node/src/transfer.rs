@@ -20,7 +20,7 @@ const CONTENTS_FORMAT: u8 = 1;
 
 /// What comes first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Contents {
+pub(crate) struct Contents {
     /// How many chunks follow.
     chunks: u64,
     /// What the state needs to begin loading.
@@ -29,7 +29,7 @@ struct Contents {
 
 impl Contents {
     /// Format (1 byte), number of chunks (8), the header.
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let Self { chunks, header } = self;
         let mut out = vec![CONTENTS_FORMAT];
         out.put_u64_le(*chunks);
@@ -37,7 +37,7 @@ impl Contents {
         Bytes::from(out)
     }
 
-    fn decode(mut part: Bytes) -> io::Result<Self> {
+    pub(crate) fn decode(mut part: Bytes) -> io::Result<Self> {
         let format = part.try_get_u8();
         if format != Ok(CONTENTS_FORMAT) {
             return Err(invalid("it is not a table of contents of format 1"));

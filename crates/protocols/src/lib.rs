@@ -9,6 +9,8 @@ mod link;
 pub mod peers;
 
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod glance;
 mod window;
 

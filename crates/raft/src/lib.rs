@@ -13,6 +13,8 @@
 mod beginning;
 mod config;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod machine;
 mod network;

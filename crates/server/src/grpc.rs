@@ -157,7 +157,7 @@ async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Status> {
 }
 
 /// The length that a message's prefix states; `None` if the prefix is not complete.
-fn message_length(framed: &[u8], bytes_max: usize) -> Result<Option<usize>, Status> {
+pub(crate) fn message_length(framed: &[u8], bytes_max: usize) -> Result<Option<usize>, Status> {
     let Some((prefix, _)) = framed.split_first_chunk::<PREFIX_BYTES>() else {
         return Ok(None);
     };

@@ -11,6 +11,8 @@ mod call;
 mod cluster;
 mod election;
 mod errors;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grpc;
 mod health;
 mod http;

@@ -91,7 +91,7 @@ impl GroupHeader {
     }
 
     /// The header at the start of `bytes`, whoever wrote it; `None` if there is none.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.get(..GROUP_HEADER as usize)?;
         let checksum = crc32c::crc32c(&rest[8..]);
         if rest.get_u32_le() != MAGIC || rest.get_u32_le() != checksum {

@@ -17,7 +17,7 @@ use synod_env::{Disk, Env};
 
 const PATH: &str = "member";
 const TEMPORARY_PATH: &str = "member.tmp";
-const MAGIC: &[u8; 8] = b"SYNODMBR";
+pub(crate) const MAGIC: &[u8; 8] = b"SYNODMBR";
 /// The format version that is written.
 const FORMAT_VERSION: u32 = 2;
 /// The first format version, which knew clusters of one only and has no table of disks.
@@ -286,7 +286,7 @@ impl Identity {
             .map_err(StorageError::io(disk.describe(""), "sync"))
     }
 
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let Self {
             cluster_id,
             member_id,
@@ -318,7 +318,7 @@ impl Identity {
         Bytes::from(bytes)
     }
 
-    fn decode(bytes: &[u8], file: String) -> Result<Self, StorageError> {
+    pub(crate) fn decode(bytes: &[u8], file: String) -> Result<Self, StorageError> {
         let mut rest = crate::error::checked_head(bytes, MAGIC, FIXED_BYTES, &file)?;
         let found = rest.get_u32_le();
         if !(VERSION_ALONE..=FORMAT_VERSION).contains(&found) {

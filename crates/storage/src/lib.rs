@@ -12,6 +12,8 @@
 //! described byte by byte in `docs/internals/storage.md`.
 
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod log;
 pub mod snapshot;

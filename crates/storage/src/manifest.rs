@@ -10,7 +10,7 @@ pub(crate) const TEMPORARY_PATH: &str = "snapshot/manifest.tmp";
 /// Bytes before a chunk's content.
 pub(crate) const CHUNK_HEADER: usize = 8 + 4 + 4 + 8 + 8;
 
-const MANIFEST_MAGIC: &[u8; 8] = b"SYNODSNP";
+pub(crate) const MANIFEST_MAGIC: &[u8; 8] = b"SYNODSNP";
 const CHUNK_MAGIC: &[u8; 8] = b"SYNODCHK";
 /// The only format version so far.
 const FORMAT_VERSION: u32 = 1;

@@ -185,7 +185,7 @@ pub(crate) fn encode_entry(entry: &Entry, seed: u32, offset: u32, into: &mut Vec
     frame(seed, offset, into, |body| put_entry(entry, body))
 }
 
-fn frame(
+pub(crate) fn frame(
     seed: u32,
     offset: u32,
     into: &mut Vec<u8>,

@@ -26,7 +26,7 @@ const RECYCLE_PATH: &str = "log/recycle.tmp";
 /// does a write of the log that meets it at the device.
 const SLICE_BYTES: u32 = 1 << 20;
 
-const MAGIC: &[u8; 8] = b"SYNODLOG";
+pub(crate) const MAGIC: &[u8; 8] = b"SYNODLOG";
 /// The only format version so far.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
@@ -296,14 +296,15 @@ async fn finish(
 }
 
 /// The first page of a segment.
-struct Header {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
     number: u64,
     salt: u64,
     bytes: u32,
 }
 
 impl Header {
-    fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         let Self {
             number,
             salt,
@@ -323,7 +324,7 @@ impl Header {
     }
 }
 
-fn decode_header(page: &[u8], file: &str) -> Result<Header, StorageError> {
+pub(crate) fn decode_header(page: &[u8], file: &str) -> Result<Header, StorageError> {
     let mut rest = checked_head(page, MAGIC, SEGMENT_HEADER as usize, file)?;
     let found = rest.get_u32_le();
     if found != FORMAT_VERSION {
