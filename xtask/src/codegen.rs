@@ -1,9 +1,11 @@
-//! `cargo xtask codegen`: the Rust code of `proto/`, written to `crates/api/src/gen`.
+//! `cargo xtask codegen`: the Rust code of `proto/`, written to `crates/api/src/gen`, and beside it
+//! the descriptors of the same files, for those who treat messages as data.
 //!
 //! The code is committed, so that building Synod needs neither `protoc` nor a build script.
 //! `--check` writes nothing and fails if the committed code is not what `proto/` says.
 
 use crate::{Outcome, world};
+use protox::prost::Message as _;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -13,6 +15,8 @@ use std::process::{Command, Stdio};
 const PROTOS: &[&str] = &[
     "etcdserverpb/rpc.proto",
     "grpc/health/v1/health.proto",
+    "grpc/reflection/v1/reflection.proto",
+    "grpc/reflection/v1alpha/reflection.proto",
     "v3electionpb/v3election.proto",
     "v3lockpb/v3lock.proto",
 ];
@@ -20,8 +24,11 @@ const PROTOS: &[&str] = &[
 /// Stands at the head of each generated file.
 const NOTICE: &str = "// Generated from proto/ by `cargo xtask codegen`. Change it there.\n\n";
 
-/// File name and text of each generated file.
-type Generated = BTreeMap<String, String>;
+/// The encoded descriptors of all files, without their comments.
+const DESCRIPTORS: &str = "descriptors.bin";
+
+/// File name and content of each generated file.
+type Generated = BTreeMap<String, Vec<u8>>;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let check = match arguments {
@@ -41,7 +48,16 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 
 fn generate() -> Outcome<Generated> {
     let include = world::root().join("proto");
-    let descriptors = protox::compile(PROTOS, [&include]).map_err(|error| format!("{error:?}"))?;
+    let mut compiler = protox::Compiler::new([&include]).map_err(|error| format!("{error:?}"))?;
+    compiler.include_imports(true).include_source_info(true);
+    let compiled = compiler.open_files(PROTOS);
+    let descriptors = compiled
+        .map_err(|error| format!("{error:?}"))?
+        .file_descriptor_set();
+    let mut bare = descriptors.clone();
+    for file in &mut bare.file {
+        file.source_code_info = None;
+    }
 
     let services = tonic_prost_build::configure()
         // A client is made from any channel; `connect` would pull the transport into the crate.
@@ -58,13 +74,13 @@ fn generate() -> Outcome<Generated> {
     let sources = config
         .generate(modules.collect())
         .map_err(|error| format!("generate: {error}"))?;
-    sources
-        .into_iter()
-        .map(|(module, source)| {
-            let source = format(&format!("{NOTICE}{source}"))?;
-            Ok((module.to_file_name_or("_"), source))
-        })
-        .collect()
+    let sources = sources.into_iter().map(|(module, source)| {
+        let source = format(&format!("{NOTICE}{source}"))?;
+        Ok((module.to_file_name_or("_"), source.into_bytes()))
+    });
+    let mut generated = sources.collect::<Outcome<Generated>>()?;
+    generated.insert(DESCRIPTORS.into(), bare.encode_to_vec());
+    Ok(generated)
 }
 
 /// What `cargo fmt` would make of `source`.
@@ -96,7 +112,10 @@ fn compare(generated: &Generated, folder: &Path) -> Outcome {
     let mut committed = Generated::new();
     for path in world::files(folder, "")? {
         let name = path.file_name().expect("a file of a folder has a name");
-        committed.insert(name.to_string_lossy().into_owned(), world::read(&path)?);
+        committed.insert(
+            name.to_string_lossy().into_owned(),
+            world::read_bytes(&path)?,
+        );
     }
 
     let mut names: Vec<&String> = generated.keys().chain(committed.keys()).collect();
@@ -117,8 +136,8 @@ fn compare(generated: &Generated, folder: &Path) -> Outcome {
 fn replace(generated: &Generated, folder: &Path) -> Outcome {
     world::remove_dir(folder)?;
     world::create_dir(folder)?;
-    for (name, source) in generated {
-        world::write(&folder.join(name), source)?;
+    for (name, content) in generated {
+        world::write_bytes(&folder.join(name), content)?;
     }
     Ok(())
 }

@@ -54,7 +54,11 @@ pub(crate) fn read_bytes(path: &Path) -> Outcome<Vec<u8>> {
 }
 
 pub(crate) fn write(path: &Path, text: &str) -> Outcome {
-    fs::write(path, text).map_err(|error| format!("write {}: {error}", path.display()))
+    write_bytes(path, text.as_bytes())
+}
+
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Outcome {
+    fs::write(path, bytes).map_err(|error| format!("write {}: {error}", path.display()))
 }
 
 pub(crate) fn create_dir(path: &Path) -> Outcome {

@@ -4,6 +4,7 @@
 //! boxes of a stream: the request is decoded in place from the frame it came in, and the response
 //! is one buffer of the exact size. Streams go through tonic.
 
+use crate::gateway::{Lines, Requests};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response};
@@ -20,7 +21,7 @@ use tonic::server::{Grpc, StreamingService};
 use tonic_prost::ProstCodec;
 
 /// Before each message: whether it is compressed (one byte) and its length (four, big endian).
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -41,12 +42,19 @@ enum Kind {
     Plain(Bytes),
     /// As many messages as there will be.
     Stream(tonic::body::Body),
+    /// The same as lines of JSON.
+    Lines(Box<Lines>),
 }
 
 impl Body {
     /// The body of a plain HTTP response.
     pub(crate) fn plain(text: impl Into<Bytes>) -> Self {
         Self(Kind::Plain(text.into()))
+    }
+
+    /// The body of a stream of the gateway.
+    pub(crate) fn lines(lines: Lines) -> Self {
+        Self(Kind::Lines(Box::new(lines)))
     }
 }
 
@@ -61,6 +69,11 @@ impl http_body::Body for Body {
         if let Kind::Stream(stream) = &mut self.0 {
             return Pin::new(stream).poll_frame(cx);
         }
+        if let Kind::Lines(lines) = &mut self.0 {
+            return lines
+                .poll_next(cx)
+                .map(|line| line.map(|line| Ok(Frame::data(line))));
+        }
         Poll::Ready(match std::mem::take(&mut self.0) {
             Kind::Message(message) => {
                 self.0 = Kind::Trailers;
@@ -72,14 +85,14 @@ impl http_body::Body for Body {
                 Some(Ok(Frame::trailers(trailers)))
             }
             Kind::Plain(text) => Some(Ok(Frame::data(text))),
-            Kind::Empty | Kind::Stream(_) => None,
+            Kind::Empty | Kind::Stream(_) | Kind::Lines(_) => None,
         })
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
-            Kind::Message(_) | Kind::Trailers => false,
+            Kind::Message(_) | Kind::Trailers | Kind::Lines(_) => false,
             Kind::Plain(text) => text.is_empty(),
             Kind::Stream(stream) => stream.is_end_stream(),
         }
@@ -89,11 +102,41 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             // An exact size would become a content-length, which gRPC does not have.
-            Kind::Message(_) | Kind::Trailers => SizeHint::new(),
+            Kind::Message(_) | Kind::Trailers | Kind::Lines(_) => SizeHint::new(),
             Kind::Plain(text) => {
                 SizeHint::with_exact(u64::try_from(text.len()).expect("a length fits"))
             }
             Kind::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// The body of a request.
+pub(crate) enum Inbound {
+    /// As the client sent it.
+    Wire(Incoming),
+    /// Made from JSON.
+    Json(Box<Requests>),
+}
+
+impl http_body::Body for Inbound {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Wire(body) => Pin::new(body).poll_frame(cx),
+            Self::Json(requests) => requests.poll_frame(cx).map(|frame| frame.map(Ok)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Wire(body) => body.is_end_stream(),
+            Self::Json(requests) => requests.is_end(),
         }
     }
 }
@@ -104,7 +147,7 @@ impl http_body::Body for Body {
 /// If it is larger than `message_bytes_max`, compressed, cut short, or not the message that the
 /// method takes.
 pub(crate) async fn receive<M: Message + Default>(
-    mut body: Incoming,
+    mut body: Inbound,
     message_bytes_max: usize,
 ) -> Result<M, Status> {
     // Nearly always the whole request is in the first frame.
@@ -140,7 +183,7 @@ pub(crate) async fn receive<M: Message + Default>(
 }
 
 /// The next bytes of a body; `None` at its end.
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, Status> {
+async fn next_data(body: &mut Inbound) -> Result<Option<Bytes>, Status> {
     loop {
         match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
             None => return Ok(None),
@@ -176,6 +219,16 @@ pub(crate) fn message_length(framed: &[u8], bytes_max: usize) -> Result<Option<u
     Ok(Some(length))
 }
 
+/// A message that is encoded already, as it stands on the wire.
+pub(crate) fn frame(message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).expect("a request is bounded far below 4 GiB");
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(length);
+    framed.put(message);
+    framed.freeze()
+}
+
 /// The response of a unary call that succeeded.
 pub(crate) fn reply<M: Message>(message: &M) -> Response<Body> {
     let length = message.encoded_len();
@@ -208,7 +261,7 @@ pub(crate) fn refuse(status: &Status) -> Response<Body> {
 
 /// Answers a stream of requests with the stream that `open` makes of it.
 pub(crate) async fn stream<Q, R, S>(
-    request: Request<Incoming>,
+    request: Request<Inbound>,
     message_bytes_max: usize,
     open: impl FnOnce(Streaming<Q>) -> S + Send,
 ) -> Response<Body>

@@ -3,8 +3,8 @@
 use crate::call::Call;
 use crate::grpc::Body;
 use crate::maintenance::alarm_name;
-use crate::{Server, metrics};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use crate::{Server, gateway, metrics};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -25,27 +25,23 @@ impl Server {
         if matches!(first, Some("health" | "livez" | "metrics" | "readyz")) {
             self.serve_http(request).await
         } else {
-            respond(StatusCode::NOT_FOUND, TEXT, "404 page not found\n")
+            text_error(StatusCode::NOT_FOUND, "404 page not found")
         }
     }
 
     /// Answers a request that is not gRPC and is let in.
     pub(crate) async fn serve_http(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
-        let known = matches!(path, "/health" | "/version" | "/metrics");
-        if !known {
-            let sentence = if path.starts_with("/v3/") {
-                "this version of Synod does not serve the JSON gateway\n"
-            } else {
-                "404 page not found\n"
-            };
-            return respond(StatusCode::NOT_FOUND, TEXT, sentence);
+        if self.config.gateway && gateway::is_inside(path) {
+            return self.gateway(request).await;
+        }
+        if !matches!(path, "/health" | "/version" | "/metrics") {
+            return text_error(StatusCode::NOT_FOUND, "404 page not found");
         }
         if request.method() != Method::GET {
-            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "use GET\n");
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET"));
+            let mut response = text_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            let get = HeaderValue::from_static("GET");
+            response.headers_mut().insert(ALLOW, get);
             return response;
         }
         match path {
@@ -121,6 +117,15 @@ pub(crate) fn respond(
     let mut response = Response::new(Body::plain(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+/// An error of a few words, on a line.
+pub(crate) fn text_error(status: StatusCode, words: &str) -> Response<Body> {
+    let mut response = respond(status, TEXT, format!("{words}\n"));
+    let no_guesses = HeaderValue::from_static("nosniff");
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, no_guesses);
     response
 }
 

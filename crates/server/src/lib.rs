@@ -13,6 +13,7 @@ mod election;
 mod errors;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway;
 mod grpc;
 mod health;
 mod http;
@@ -25,8 +26,10 @@ mod maintenance;
 mod methods;
 mod metrics;
 mod range_stream;
+mod reflection;
 mod route;
 mod scans;
+mod schema;
 mod snapshot;
 mod stop;
 mod translate;

@@ -115,6 +115,9 @@ methods! {
 
     HealthCheck: "grpc.health.v1.Health" "Check" Unary,
     HealthWatch: "grpc.health.v1.Health" "Watch" ServerStream,
+
+    Reflection: "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo" BidiStream,
+    ReflectionAlpha: "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo" BidiStream,
 }
 
 #[cfg(test)]

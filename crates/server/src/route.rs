@@ -4,11 +4,12 @@ use crate::Server;
 use crate::auth;
 use crate::call::Call;
 use crate::errors;
-use crate::grpc::{self, Body};
+use crate::grpc::{self, Body, Inbound};
 use crate::health;
 use crate::http::not_grpc;
 use crate::methods::Method;
 use crate::metrics::Handling;
+use crate::reflection::reflect;
 use crate::stop::End;
 use crate::watch::Responses;
 use http::header::{CONTENT_TYPE, HeaderMap};
@@ -24,13 +25,22 @@ use tonic::{Code, Status};
 impl Server {
     /// Answers a request of any kind.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let server = self;
         let Some(method) = Method::at(request.uri().path()) else {
-            return Box::pin(server.answer_unknown(request)).await;
+            return Box::pin(self.answer_unknown(request)).await;
         };
         if request.version() != Version::HTTP_2 || !is_grpc(request.headers()) {
             return not_grpc();
         }
+        self.call(method, request.map(Inbound::Wire)).await
+    }
+
+    /// Answers a gRPC request, wherever it comes from.
+    pub(crate) async fn call(
+        self: Arc<Self>,
+        method: Method,
+        request: Request<Inbound>,
+    ) -> Response<Body> {
+        let server = self;
         let handling = Handling::begin(&server.metrics, method);
         let call = Call::new(server.node.now(), request.headers(), server.timeout_max());
         if !call.is_version_text {
@@ -149,6 +159,12 @@ impl Server {
                 stream!(|m, end| health::watch(&m, end, handling))
             }
 
+            Method::Reflection | Method::ReflectionAlpha => {
+                let end = end();
+                let responses = |requests| reflect(requests, end, handling);
+                Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+            }
+
             Method::Lock => rare!(|m| server.lock(m, call).await),
             Method::Unlock => rare!(|m| server.unlock(m, call).await),
 
@@ -170,7 +186,7 @@ impl Server {
     /// The one message of a unary request; a client that does not end it is not waited for.
     async fn receive<M: Message + Default>(
         &self,
-        request: Request<Incoming>,
+        request: Request<Inbound>,
         call: Call,
     ) -> Result<M, Status> {
         let message = grpc::receive(request.into_body(), self.message_bytes_max());

@@ -1,5 +1,5 @@
 use super::{Kind, Method};
-use synod_api::{etcdserverpb, health, v3electionpb, v3lockpb};
+use synod_api::{etcdserverpb, health, reflection, reflection_alpha, v3electionpb, v3lockpb};
 
 #[test]
 fn each_method_is_found_at_its_path_and_at_no_other() {
@@ -30,6 +30,8 @@ fn services_are_those_of_the_generated_code() {
         v3lockpb::lock_server::SERVICE_NAME,
         v3electionpb::election_server::SERVICE_NAME,
         health::health_server::SERVICE_NAME,
+        reflection::server_reflection_server::SERVICE_NAME,
+        reflection_alpha::server_reflection_server::SERVICE_NAME,
     ];
     let mut listed: Vec<&str> = Method::ALL.iter().map(|method| method.service()).collect();
     listed.dedup();
@@ -44,6 +46,8 @@ fn methods_are_those_of_the_proto_files() {
         include_str!("../../../../proto/v3lockpb/v3lock.proto"),
         include_str!("../../../../proto/v3electionpb/v3election.proto"),
         include_str!("../../../../proto/grpc/health/v1/health.proto"),
+        include_str!("../../../../proto/grpc/reflection/v1/reflection.proto"),
+        include_str!("../../../../proto/grpc/reflection/v1alpha/reflection.proto"),
     ];
     let mut declared = Vec::new();
     for proto in protos {
