@@ -46,6 +46,26 @@ impl Names {
         self.leases.push(id);
     }
 
+    /// Whether these stand at the head of all answers of the case, this being the first or not.
+    pub(crate) fn is_head(&mut self, cluster: u64, member: u64, term: u64) -> bool {
+        let head = Head {
+            cluster,
+            member,
+            term,
+        };
+        *self.head.get_or_insert(head) == head
+    }
+
+    /// The name of a number that belongs to one run, in a field of this name.
+    pub(crate) fn name_of(&self, field: &str, number: i128) -> Option<String> {
+        let shown = match (i64::try_from(number), u64::try_from(number)) {
+            (Ok(number), _) if matches!(field, "ID" | "lease") => self.lease(field, number),
+            (_, Ok(number)) => self.member(field, number),
+            (_, Err(_)) => return None,
+        };
+        shown.starts_with('$').then_some(shown)
+    }
+
     /// A number, or the name of one.
     pub(crate) fn number(&self, text: &str) -> Outcome<u64> {
         let Some(name) = text.strip_prefix('$') else {
@@ -71,6 +91,15 @@ impl Names {
         let mut text = text.to_owned();
         for (at, id) in self.leases.iter().enumerate() {
             text = text.replace(&format!("${}", at + 1), &format!("{id:x}"));
+        }
+        text
+    }
+
+    /// Replaces the names of leases by their ids as JSON writes them.
+    pub(crate) fn number_leases(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (at, id) in self.leases.iter().enumerate() {
+            text = text.replace(&format!("${}", at + 1), &id.to_string());
         }
         text
     }

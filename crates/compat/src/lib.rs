@@ -8,12 +8,15 @@
 //! - [`mod@file`]: the format, from text and back;
 //! - [`schema`]: the messages of `proto/`, as data: every field of every request can be said;
 //! - `tokens`, `request`, `answer`: from words to messages and back;
+//! - `http`, `json`: the same for the JSON gateway;
 //! - [`play`]: one case against one endpoint;
 //! - [`judge`]: whether an answer is the recorded one;
 //! - [`report`]: how many cases there are, and which differ.
 
 mod answer;
 pub mod file;
+mod http;
+mod json;
 pub mod judge;
 pub mod play;
 pub mod report;

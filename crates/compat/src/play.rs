@@ -12,15 +12,18 @@
 //! - `receive S`, `receive S N`: waits for the next messages, or for the end; `unordered` sorts
 //!   them;
 //! - `close S`: closes our side;
-//! - `raw PATH HEX`: calls a path with any bytes.
+//! - `raw PATH HEX`: calls a path with any bytes;
+//! - `http METHOD PATH … BODY`: asks over HTTP/1.1. Before the body, which is the rest of the line,
+//!   `@` and `%only=` mean the same as above, and `%lines=2` hangs up after two lines. `$1` in the
+//!   body stands for the lease of this name.
 
 use crate::answer::{Manner, Names};
 use crate::file::Case;
 use crate::schema::{Schema, path_of};
-use crate::{Outcome, request, tokens};
+use crate::{Outcome, http, json, request, tokens};
+use ::http::uri::PathAndQuery;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::StreamExt as _;
-use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage as _};
 use std::collections::BTreeMap;
@@ -43,10 +46,11 @@ const MESSAGES_MAX: usize = 4096;
 /// # Errors
 /// When a step cannot be understood, or nothing answers in time.
 pub async fn play(schema: &Schema, endpoint: &str, case: &Case) -> Outcome<Vec<Vec<String>>> {
-    let endpoint = Endpoint::from_shared(format!("http://{endpoint}"));
-    let channel = endpoint.map_err(|error| error.to_string())?.connect_lazy();
+    let uri = Endpoint::from_shared(format!("http://{endpoint}"));
+    let channel = uri.map_err(|error| error.to_string())?.connect_lazy();
     let mut stage = Stage {
         schema,
+        endpoint,
         channel,
         names: Names::default(),
         streams: BTreeMap::new(),
@@ -61,6 +65,7 @@ pub async fn play(schema: &Schema, endpoint: &str, case: &Case) -> Outcome<Vec<V
 
 struct Stage<'a> {
     schema: &'a Schema,
+    endpoint: &'a str,
     channel: Channel,
     names: Names,
     streams: BTreeMap<String, Conversation>,
@@ -84,6 +89,9 @@ struct Words<'a> {
 
 impl Stage<'_> {
     async fn step(&mut self, line: &str) -> Outcome<Vec<String>> {
+        if let Some(line) = line.strip_prefix("http ") {
+            return self.ask_http(line).await;
+        }
         let words = tokens::split(line)?;
         let (verb, rest) = words.split_first().ok_or("a step says something")?;
         match (*verb, rest) {
@@ -156,6 +164,45 @@ impl Stage<'_> {
         Ok(lines)
     }
 
+    /// A request over HTTP/1.1.
+    async fn ask_http(&mut self, line: &str) -> Outcome<Vec<String>> {
+        let (method, mut rest) = line.split_once(' ').ok_or("say METHOD PATH")?;
+        let (mut path, mut only) = ("", Vec::new());
+        let mut request = http::Request {
+            method,
+            ..http::Request::default()
+        };
+        loop {
+            let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            if path.is_empty() {
+                path = word;
+            } else if let Some(header) = word.strip_prefix('@') {
+                let pair = header.split_once('=').ok_or("a header is @name=value")?;
+                request.headers.push(pair);
+            } else if let Some(names) = word.strip_prefix("%only=") {
+                only = names.split(',').map(str::to_owned).collect();
+            } else if let Some(count) = word.strip_prefix("%lines=") {
+                let count = count.parse().map_err(|_| "%lines wants a number")?;
+                request.lines = Some(count);
+            } else {
+                break;
+            }
+            rest = after;
+        }
+        request.path = path;
+        request.body = self.names.number_leases(rest);
+        let answer = http::exchange(self.endpoint, &request, ANSWER_WITHIN).await?;
+        let asks_for_any = !rest.contains("\"ID\"");
+        if path.ends_with("/lease/grant") && asks_for_any {
+            let granted: Result<serde_json::Value, _> = serde_json::from_str(&answer.body);
+            let id = granted
+                .ok()
+                .and_then(|it| it.get("ID")?.as_str()?.parse().ok());
+            id.into_iter().for_each(|id| self.names.bind_lease(id));
+        }
+        json::lines(&answer, &only, &mut self.names)
+    }
+
     /// A lease whose id the server chose gets a name: one that was asked for, or one that a lock
     /// or a candidate had to have, which stands in the name of its key.
     fn bind(&mut self, asked: &DynamicMessage, answer: &DynamicMessage) {
@@ -189,7 +236,7 @@ impl Stage<'_> {
         let mut grpc = self.client();
         let mut request = Request::new(body);
         add_metadata(&mut request, metadata)?;
-        let called = within(async move {
+        let called = within(ANSWER_WITHIN, async move {
             if let Err(error) = grpc.ready().await {
                 return (Vec::new(), Some(Status::unknown(format!("{error:?}"))));
             }
@@ -283,7 +330,7 @@ impl Stage<'_> {
         let requests = self.stream(name)?.requests.clone();
         let requests = requests.ok_or_else(|| format!("our side of {name} is closed"))?;
         let body = message.encode_to_vec().into();
-        match within(requests.send(body)).await? {
+        match within(ANSWER_WITHIN, requests.send(body)).await? {
             Ok(()) => Ok(Vec::new()),
             Err(_) => Err(format!("the stream {name} has ended")),
         }
@@ -296,7 +343,7 @@ impl Stage<'_> {
         for _ in 0..count.unwrap_or(1) {
             let stream = self.stream(name)?;
             let (output, manner) = (stream.method.output(), stream.manner.clone());
-            let message = within(stream.responses.recv()).await?;
+            let message = within(ANSWER_WITHIN, stream.responses.recv()).await?;
             answers.push(match message {
                 Some(Ok(bytes)) => self.names.lines(&decode(&output, bytes)?, &manner),
                 Some(Err(status)) => vec![format!("end: {}", said(&status))],
@@ -391,9 +438,9 @@ fn beside(task: impl Future<Output = ()> + Send + 'static) {
     clippy::disallowed_methods,
     reason = "ends a wait that would never end otherwise; no answer depends on it"
 )]
-async fn within<T>(wait: impl Future<Output = T>) -> Outcome<T> {
-    let waited = tokio::time::timeout(ANSWER_WITHIN, wait).await;
-    waited.map_err(|_| format!("no answer within {ANSWER_WITHIN:?}"))
+pub(crate) async fn within<T>(limit: Duration, wait: impl Future<Output = T>) -> Outcome<T> {
+    let waited = tokio::time::timeout(limit, wait).await;
+    waited.map_err(|_| format!("no answer within {limit:?}"))
 }
 
 /// Messages as the bytes that they are on the wire.
