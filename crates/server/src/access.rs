@@ -5,6 +5,7 @@
 //! address leads nowhere, and the origins whose pages may read an answer. Neither concerns gRPC.
 
 use crate::Server;
+use crate::gateway::Afterwards;
 use crate::grpc::Body;
 use crate::http::{TEXT, respond};
 use http::header::{
@@ -23,7 +24,11 @@ const ALL: &str = "*";
 
 impl Server {
     /// Answers a request that is not gRPC, if it may ask.
-    pub(crate) async fn plain_http(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn plain_http(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        afterwards: &Afterwards,
+    ) -> Response<Body> {
         let host = host(&request);
         if !is_listed(&self.config.host_whitelist, host) {
             tracing::warn!(host, "a request for a host that is not on the white list");
@@ -37,7 +42,7 @@ impl Server {
         let mut response = if request.method() == Method::OPTIONS {
             Response::new(Body::default())
         } else {
-            self.serve_http(request).await
+            self.serve_http(request, afterwards).await
         };
         if let Some(origin) = origin {
             let headers = response.headers_mut();

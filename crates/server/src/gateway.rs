@@ -9,6 +9,8 @@
 //!   end if it does not end well;
 //! - `Grpc-Timeout`, `Authorization` and headers that begin with `Grpc-Metadata-` become metadata.
 //!
+//! Any path can be had as a websocket too (`websocket`).
+//!
 //! What waits for a client that does not read is what gRPC would let wait, and one line.
 
 mod answers;
@@ -16,10 +18,12 @@ mod json;
 mod paths;
 mod status;
 mod values;
+mod websocket;
 
 pub(crate) use answers::Lines;
 pub(crate) use paths::is_inside;
 pub(crate) use values::Requests;
+pub(crate) use websocket::Afterwards;
 
 use crate::Server;
 use crate::call::Call;
@@ -27,7 +31,8 @@ use crate::grpc::{Body, Inbound};
 use crate::http::{JSON, respond, text_error};
 use crate::methods::{Kind, Method};
 use crate::schema;
-use answers::{Messages, Said, decode, lines_response};
+use crate::stop::End;
+use answers::{Messages, Said, decode};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -55,41 +60,42 @@ const METADATA_PREFIX: &str = "grpc-metadata-";
 /// JSON may be this much longer than the message it stands for.
 const EXPANSION: usize = 2;
 
+/// What a call in JSON is answered with.
+enum Answer {
+    /// One object.
+    Message(Bytes),
+    /// Nothing but that it failed.
+    Refused(Status),
+    /// A line for each message, under this status of HTTP.
+    Lines { lines: Lines, status: StatusCode },
+}
+
 impl Server {
     /// Answers a request whose path lies in the gateway.
-    pub(crate) async fn gateway(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn gateway(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        afterwards: &Afterwards,
+    ) -> Response<Body> {
         let Some(method) = paths::method(request.uri().path()) else {
             return text_error(StatusCode::NOT_FOUND, "Not Found");
         };
+        if websocket::is_wanted(request.headers()) {
+            return self.upgrade(method, request, afterwards);
+        }
         if request.method() != http::Method::POST {
             return text_error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
         }
         let (head, body) = request.into_parts();
         let values = Values::new(source(body), self.value_bytes_max());
-        let (_, output) = schema::messages(method);
-        let mut messages = match self.exchange(method, &head.headers, values).await {
-            Ok(response) => Messages::new(response),
-            Err(status) => return refuse(&status),
-        };
-        let first = poll_fn(|cx| messages.poll_next(cx)).await;
-        let mut response = match (method.kind(), first) {
-            (Kind::Unary, Said::Message(message)) => {
-                let mut body = Vec::new();
-                json::write(&decode(&output, &message), &mut body);
-                respond(StatusCode::OK, JSON, body)
+        let mut response = match self.ask(method, &head.headers, values).await {
+            Answer::Message(json) => respond(StatusCode::OK, JSON, json),
+            Answer::Lines { lines, status } => {
+                let mut response = Response::new(Body::lines(lines));
+                *response.status_mut() = status;
+                response
             }
-            (Kind::Unary, Said::End(status)) => {
-                return refuse(&status.expect("a call that succeeds has a message"));
-            }
-            (Kind::ServerStream | Kind::BidiStream, Said::Message(message)) => {
-                lines_response(Lines::new(&message, messages, output), None)
-            }
-            (Kind::ServerStream | Kind::BidiStream, Said::End(Some(status))) => {
-                lines_response(Lines::failed(&status, output), Some(&status))
-            }
-            (Kind::ServerStream | Kind::BidiStream, Said::End(None)) => {
-                Response::new(Body::default())
-            }
+            Answer::Refused(status) => return refuse(&status),
         };
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
@@ -97,11 +103,40 @@ impl Server {
         response
     }
 
+    /// Calls a method with what the client says in JSON, and awaits the beginning of the answer.
+    async fn ask(self: Arc<Self>, method: Method, headers: &HeaderMap, values: Values) -> Answer {
+        let (_, output) = schema::messages(method);
+        let mut messages = match self.exchange(method, headers, values).await {
+            Ok(response) => Messages::new(response),
+            Err(status) => return Answer::Refused(status),
+        };
+        let first = poll_fn(|cx| messages.poll_next(cx)).await;
+        match (method.kind(), first) {
+            (Kind::Unary, Said::Message(message)) => {
+                let mut json = Vec::new();
+                json::write(&decode(&output, &message), &mut json);
+                Answer::Message(json.into())
+            }
+            (Kind::Unary, Said::End(status)) => {
+                Answer::Refused(status.expect("a call that succeeds has a message"))
+            }
+            (Kind::ServerStream | Kind::BidiStream, Said::Message(message)) => Answer::Lines {
+                lines: Lines::new(&message, messages, output),
+                status: StatusCode::OK,
+            },
+            (Kind::ServerStream | Kind::BidiStream, Said::End(end)) => Answer::Lines {
+                lines: Lines::ended(end.as_ref(), output),
+                status: http_status(end.map_or(Code::Ok, |status| status.code())),
+            },
+        }
+    }
+
     /// Makes the gRPC call of what the client says in JSON.
     ///
     /// # Errors
-    /// When what it says first is not what the method takes.
-    pub(crate) async fn exchange(
+    /// When what it says first is not what the method takes, or it says nothing until the server
+    /// stops.
+    async fn exchange(
         self: Arc<Self>,
         method: Method,
         headers: &HeaderMap,
@@ -122,7 +157,8 @@ impl Server {
             }
             // A stream may be as quiet as its client likes, in gRPC too.
             Kind::BidiStream => {
-                let message = self.message(first.await, &input, Code::Unknown)?;
+                let value = End::new(&self, &call).or(first).await?;
+                let message = self.message(value, &input, Code::Unknown)?;
                 let message = message.map(|message| Bytes::from(message.encode_to_vec()));
                 Requests::new(message, Some(values), input)
             }

@@ -1,6 +1,7 @@
 //! What the client port serves beside gRPC: `/health`, `/version`, `/metrics`.
 
 use crate::call::Call;
+use crate::gateway::Afterwards;
 use crate::grpc::Body;
 use crate::maintenance::alarm_name;
 use crate::{Server, gateway, metrics};
@@ -23,18 +24,28 @@ impl Server {
         let path = request.uri().path();
         let first = path.split('/').nth(1);
         if matches!(first, Some("health" | "livez" | "metrics" | "readyz")) {
-            self.serve_http(request).await
+            self.look_at(request).await
         } else {
             text_error(StatusCode::NOT_FOUND, "404 page not found")
         }
     }
 
     /// Answers a request that is not gRPC and is let in.
-    pub(crate) async fn serve_http(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let path = request.uri().path();
-        if self.config.gateway && gateway::is_inside(path) {
-            return self.gateway(request).await;
+    pub(crate) async fn serve_http(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        afterwards: &Afterwards,
+    ) -> Response<Body> {
+        if self.config.gateway && gateway::is_inside(request.uri().path()) {
+            self.gateway(request, afterwards).await
+        } else {
+            self.look_at(request).await
         }
+    }
+
+    /// Answers a request for what can be seen of the member.
+    async fn look_at(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
         if !matches!(path, "/health" | "/version" | "/metrics") {
             return text_error(StatusCode::NOT_FOUND, "404 page not found");
         }

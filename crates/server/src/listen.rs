@@ -5,6 +5,7 @@ mod socket;
 pub use socket::Listener;
 use socket::{Released, Serves};
 
+use crate::gateway::Afterwards;
 use crate::stop::Stop;
 use crate::{Config, Server};
 use hyper::service::service_fn;
@@ -142,11 +143,13 @@ async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, released:
         Ok(Err(_)) | Err(DeadlinePassed) => return,
     }
     let mut stop = Stop::new(&server.stopping);
+    let afterwards = Afterwards::default();
+    let left = afterwards.clone();
     let service = service_fn(move |request| {
-        let server = Arc::clone(&server);
+        let (server, afterwards) = (Arc::clone(&server), left.clone());
         async move {
             Ok::<_, Infallible>(match serves {
-                Serves::Clients => server.answer(request).await,
+                Serves::Clients => server.answer(request, &afterwards).await,
                 Serves::Monitors => server.answer_monitor(request).await,
             })
         }
@@ -161,7 +164,8 @@ async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, released:
         connection.as_mut().poll(cx)
     })
     .await;
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+    match ended {
+        Ok(()) => afterwards.go_on().await,
+        Err(error) => tracing::debug!(%error, "a connection broke off"),
     }
 }

@@ -4,6 +4,7 @@ use crate::Server;
 use crate::auth;
 use crate::call::Call;
 use crate::errors;
+use crate::gateway::Afterwards;
 use crate::grpc::{self, Body, Inbound};
 use crate::health;
 use crate::http::not_grpc;
@@ -23,10 +24,15 @@ use synod_node::Failure;
 use tonic::{Code, Status};
 
 impl Server {
-    /// Answers a request of any kind.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    /// Answers a request of any kind. A connection that is to be a websocket then goes on with what
+    /// is left in `afterwards`.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        afterwards: &Afterwards,
+    ) -> Response<Body> {
         let Some(method) = Method::at(request.uri().path()) else {
-            return Box::pin(self.answer_unknown(request)).await;
+            return Box::pin(self.answer_unknown(request, afterwards)).await;
         };
         if request.version() != Version::HTTP_2 || !is_grpc(request.headers()) {
             return not_grpc();
@@ -196,11 +202,15 @@ impl Server {
         }
     }
 
-    async fn answer_unknown(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer_unknown(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        afterwards: &Afterwards,
+    ) -> Response<Body> {
         if is_grpc(request.headers()) {
             grpc::refuse(&Status::unimplemented(unknown(request.uri().path())))
         } else {
-            self.plain_http(request).await
+            self.plain_http(request, afterwards).await
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The response of a gRPC call as JSON: one message, or a line for each.
 
 use super::json;
-use super::status::{error_line, http_status};
+use super::status::error_line;
 use crate::grpc::{Body, PREFIX_BYTES};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::Response;
@@ -96,12 +96,12 @@ impl Lines {
         }
     }
 
-    /// Ends at once, with what `status` says.
-    pub(crate) fn failed(status: &Status, descriptor: MessageDescriptor) -> Self {
+    /// No message at all, and at the end what went wrong, if anything did.
+    pub(crate) fn ended(end: Option<&Status>, descriptor: MessageDescriptor) -> Self {
         Self {
             messages: Messages::new(Response::new(Body::default())),
             descriptor,
-            next: Some(error_line(status)),
+            next: end.map(error_line),
             over: true,
         }
     }
@@ -134,13 +134,4 @@ fn line(descriptor: &MessageDescriptor, message: &Bytes) -> Bytes {
 pub(crate) fn decode(descriptor: &MessageDescriptor, message: &Bytes) -> DynamicMessage {
     DynamicMessage::decode(descriptor.clone(), message.clone())
         .expect("a message that was encoded here can be decoded here")
-}
-
-/// The whole response: its head, and the lines.
-pub(crate) fn lines_response(lines: Lines, status: Option<&Status>) -> Response<Body> {
-    let mut response = Response::new(Body::lines(lines));
-    if let Some(status) = status {
-        *response.status_mut() = http_status(status.code());
-    }
-    response
 }

@@ -34,7 +34,7 @@ macro_rules! groups {
 }
 
 groups! {
-    auth cluster compact delete election kube lease lock maintenance protocol put range stream txn watch
+    auth cluster compact delete election gateway kube lease lock maintenance protocol put range stream txn watch
 }
 
 fn folder() -> PathBuf {

@@ -18,3 +18,4 @@ mod others;
 mod range_stream;
 mod reflection;
 mod watch;
+mod websocket;
