@@ -1,6 +1,6 @@
 //! A data directory for the first member of a new cluster that begins with a state.
 
-use crate::config::{Config, Sources};
+use crate::config::{Config, Dialect, Sources};
 use crate::exit::{Exit, Failure};
 use crate::outside;
 use crate::progress::{self, Progress};
@@ -75,6 +75,7 @@ impl Target {
         }
         let environment = outside::environment();
         let sources = Sources {
+            dialect: Dialect::Synod,
             arguments: &arguments,
             environment: &environment,
             read_file: &|path| outside::read_file(path),

@@ -6,10 +6,13 @@
 mod bench;
 mod client;
 mod config;
+mod etcd;
 mod exit;
 mod fill;
 mod outside;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod sim;
 mod snapshot;
@@ -61,14 +64,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(error) => error.exit(),
+    let mut arguments = outside::arguments();
+    let named_etcd = arguments.first().is_some_and(|name| etcd::is_name(name));
+    let (name, done) = if named_etcd {
+        ("etcd", etcd::run(&arguments.split_off(1)))
+    } else {
+        match Cli::try_parse() {
+            Ok(cli) => ("synod", run(cli.command)),
+            Err(error) => error.exit(),
+        }
     };
-    match run(command) {
+    match done {
         Ok(()) => ExitCode::from(Exit::Done.code()),
         Err(Failure { exit, message }) => {
-            outside::note(format_args!("synod: {message}"));
+            outside::note(format_args!("{name}: {message}"));
             ExitCode::from(exit.code())
         }
     }
@@ -76,7 +85,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve { arguments } => serve::run(&arguments),
+        Command::Serve { arguments } => serve::run(config::Dialect::Synod, &arguments),
         Command::Put(put) => wait(put.run()),
         Command::Get(get) => wait(get.run()),
         Command::Del(del) => wait(del.run()),

@@ -6,6 +6,9 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,6 +39,14 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     let text = |os: std::ffi::OsString| os.into_string().ok();
     std::env::vars_os()
         .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect()
+}
+
+/// The command line, beginning with the program's name. Flags and their values are text: what is
+/// not UTF-8 is passed on with marks in its place, for the message that refuses it.
+pub(crate) fn arguments() -> Vec<String> {
+    std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
         .collect()
 }
 
@@ -94,6 +105,56 @@ pub(crate) fn create_file(path: &Path) -> io::Result<std::fs::File> {
 #[expect(clippy::disallowed_methods, reason = "the door for files")]
 pub(crate) fn remove_file(path: &Path) {
     drop(std::fs::remove_file(path));
+}
+
+/// Opens a file to write at its end, which is made if it is not there.
+#[expect(clippy::disallowed_methods, reason = "the door for files")]
+pub(crate) fn append_to(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+}
+
+/// Lets nobody but its owner use a file.
+pub(crate) fn keep_to_owner(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+/// Whether there is a socket at that path.
+pub(crate) fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// Whether there is a directory at that path.
+pub(crate) fn is_dir(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Connects to a socket of this machine, and leaves.
+///
+/// # Errors
+/// As the system has them; a socket on which nobody listens refuses.
+pub(crate) fn probe_socket(path: &Path) -> io::Result<()> {
+    UnixStream::connect(path).map(drop)
+}
+
+/// Tells whoever supervises the process, as in `sd_notify(3)`; if nobody does, nobody is told.
+///
+/// # Errors
+/// As the system has them.
+pub(crate) fn notify_supervisor(state: &str) -> io::Result<()> {
+    let Some(socket) = environment_value("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
+    else {
+        return Ok(());
+    };
+    let address = match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&socket)?,
+    };
+    UnixDatagram::unbound()?
+        .send_to_addr(state.as_bytes(), &address)
+        .map(drop)
 }
 
 /// Makes a directory and its parents.

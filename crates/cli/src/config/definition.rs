@@ -1,24 +1,84 @@
-//! The one definition of every option of `synod serve`.
+//! What an option of `synod serve` is. The options themselves stand in [`super::options`].
 //!
 //! A row `listen-client-urls` is at once the flag `--listen-client-urls`, the environment names
 //! `SYNOD_LISTEN_CLIENT_URLS` and `ETCD_LISTEN_CLIENT_URLS`, and the key of that name in the
-//! configuration file. The help text and `docs/reference/config.md` are printed from these rows.
+//! configuration file. Parsing, the help text and `docs/reference/config.md` come from these rows.
+
+use super::options::{OF_ETCD, OPTIONS};
+use std::fmt;
 
 /// One option.
 #[derive(Debug)]
 pub(crate) struct Definition {
     /// Its name: the flag without dashes in front.
     pub(crate) name: &'static str,
-    /// What a value looks like, for help.
-    pub(crate) form: &'static str,
-    /// The value it has when nobody sets it, as a person would write it.
+    /// What is written behind it.
+    pub(crate) value: Value,
+    /// The value it has when nobody sets it, as a person would write it; for options that Synod
+    /// does not have, etcd's.
     pub(crate) default: &'static str,
-    /// What it does, in one sentence; for options without effect, why.
+    /// What it does, in one sentence; for options that do nothing, why.
     pub(crate) help: &'static str,
     /// What Synod makes of it.
     pub(crate) standing: Standing,
     /// Where help lists it.
     pub(crate) group: Group,
+}
+
+#[cfg(test)]
+impl Definition {
+    /// The environment name that etcd reads, too.
+    pub(super) fn environment(&self) -> String {
+        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// `true` or `false`; a bare flag means `true`.
+    Switch,
+    /// Anything.
+    Text,
+    /// A file or a directory.
+    Path,
+    /// A whole number.
+    Count,
+    /// A number of bytes, with or without a unit.
+    Bytes,
+    /// Milliseconds, without a unit.
+    Millis,
+    /// Seconds, without a unit.
+    Seconds,
+    /// A length of time with its unit; in the file, nanoseconds without one.
+    Duration,
+    /// One or more addresses.
+    Urls,
+    /// One or more names.
+    Names,
+    /// Members with their addresses.
+    Members,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Switch => "true|false",
+            Self::Text => "<text>",
+            Self::Path => "<path>",
+            Self::Count => "<count>",
+            Self::Bytes => "<bytes>",
+            Self::Millis => "<ms>",
+            Self::Seconds => "<seconds>",
+            Self::Duration => "<duration>",
+            Self::Urls => "<url,…>",
+            Self::Names => "<name,…>",
+            Self::Members => "<name=url,…>",
+            Self::OneOf(values) => return f.write_str(&values.join("|")),
+        })
+    }
 }
 
 /// What Synod makes of an option that an etcd operator may have set.
@@ -28,8 +88,9 @@ pub(crate) enum Standing {
     Works,
     /// It may be set to anything and changes nothing; the start says so.
     NoEffect,
-    /// Only the values listed here are accepted, because they ask for what happens anyway. Any
-    /// other is refused: serving without what was asked for could cost data or secrecy.
+    /// Only its default and the values listed here are accepted, because they ask for what happens
+    /// anyway. Any other is refused: serving without what was asked for could cost data or
+    /// secrecy.
     OnlyAs(&'static [&'static str]),
 }
 
@@ -46,6 +107,8 @@ pub(crate) enum Group {
     Limits,
     /// Intervals.
     Timing,
+    /// What is served over HTTP beside gRPC.
+    Http,
     /// Logs and files for other programs.
     Output,
     /// Accepted for etcd's sake.
@@ -61,493 +124,20 @@ impl Group {
             Self::Cluster => "First start of a cluster",
             Self::Limits => "Limits",
             Self::Timing => "Timing",
+            Self::Http => "HTTP",
             Self::Output => "Output",
             Self::Etcd => "etcd options without effect, or not there yet",
         }
     }
 }
 
-impl Definition {
-    /// True if a bare flag without a value means `true`.
-    pub(crate) fn is_switch(&self) -> bool {
-        self.form == "true|false"
-    }
-}
-
-/// The row of that name.
-pub(crate) fn find(name: &str) -> Option<&'static Definition> {
-    OPTIONS.iter().find(|option| option.name == name)
-}
-
-const fn works(
-    group: Group,
-    name: &'static str,
-    form: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Definition {
-    Definition {
-        name,
-        form,
-        default,
-        help,
-        standing: Standing::Works,
-        group,
-    }
-}
-
-const fn no_effect(name: &'static str, form: &'static str, help: &'static str) -> Definition {
-    let (default, standing, group) = ("", Standing::NoEffect, Group::Etcd);
-    Definition {
-        name,
-        form,
-        default,
-        help,
-        standing,
-        group,
-    }
-}
-
-const fn only_as(
-    name: &'static str,
-    form: &'static str,
-    accepted: &'static [&'static str],
-    help: &'static str,
-) -> Definition {
-    let (default, group) = ("", Group::Etcd);
-    Definition {
-        name,
-        form,
-        default,
-        help,
-        standing: Standing::OnlyAs(accepted),
-        group,
-    }
-}
-
-const OFF: &[&str] = &["false", ""];
-const ON: &[&str] = &["true"];
-const UNSET: &[&str] = &[""];
-const TLS: &str = "TLS is not there yet; serve on loopback, or behind a proxy that ends TLS";
-const DISCOVERY: &str = "discovery is not there yet; name the members in --initial-cluster";
-const AUTH: &str = "users and roles are not there yet";
-const TRACING: &str = "exporting traces is not there yet";
-const ENGINE: &str = "belongs to etcd's storage engine, which Synod does not have";
-
 /// Every option, in the order of the help text.
-pub(crate) static OPTIONS: &[Definition] = &[
-    works(
-        Group::Member,
-        "name",
-        "<text>",
-        "default",
-        "This member's name.",
-    ),
-    works(
-        Group::Member,
-        "data-dir",
-        "<path>",
-        "<name>.synod",
-        "Where everything durable is kept; made on the first start.",
-    ),
-    works(
-        Group::Member,
-        "config-file",
-        "<path>",
-        "",
-        "Options from a file: TOML if its name ends in .toml, else YAML.",
-    ),
-    works(
-        Group::Member,
-        "server-threads",
-        "<count>",
-        "2",
-        "Threads that speak with clients. Consensus and disk have their own.",
-    ),
-    works(
-        Group::Addresses,
-        "listen-client-urls",
-        "<url,…>",
-        "http://localhost:2379",
-        "Where clients are served. Port 0 takes a free one.",
-    ),
-    works(
-        Group::Addresses,
-        "advertise-client-urls",
-        "<url,…>",
-        "as listen-client-urls",
-        "What clients are told when they list the members.",
-    ),
-    works(
-        Group::Addresses,
-        "listen-peer-urls",
-        "<url,…>",
-        "http://localhost:2380",
-        "Where other members are heard; a single member does not open it.",
-    ),
-    works(
-        Group::Cluster,
-        "initial-advertise-peer-urls",
-        "<url,…>",
-        "http://localhost:2380",
-        "This member's address for others; its number is made from it.",
-    ),
-    works(
-        Group::Cluster,
-        "initial-cluster",
-        "<name=url,…>",
-        "this member alone",
-        "The first members. More than one is not there yet.",
-    ),
-    works(
-        Group::Cluster,
-        "initial-cluster-state",
-        "new|existing",
-        "new",
-        "Whether a first start makes a cluster or joins one.",
-    ),
-    works(
-        Group::Cluster,
-        "initial-cluster-token",
-        "<text>",
-        "etcd-cluster",
-        "Keeps clusters with equal addresses apart.",
-    ),
-    works(
-        Group::Limits,
-        "quota-backend-bytes",
-        "<bytes>",
-        "2GiB",
-        "Size of the state, history included; beyond it writes are refused.",
-    ),
-    works(
-        Group::Limits,
-        "max-request-bytes",
-        "<bytes>",
-        "1.5MiB",
-        "Largest request a client may send.",
-    ),
-    works(
-        Group::Limits,
-        "max-txn-ops",
-        "<count>",
-        "128",
-        "Most operations in one transaction.",
-    ),
-    works(
-        Group::Limits,
-        "compaction-batch-limit",
-        "<count>",
-        "1000",
-        "Old revisions removed with each applied batch after a compaction.",
-    ),
-    works(
-        Group::Timing,
-        "heartbeat-interval",
-        "<ms>",
-        "100",
-        "Milliseconds between a leader's heartbeats.",
-    ),
-    works(
-        Group::Timing,
-        "election-timeout",
-        "<ms>",
-        "1000",
-        "Milliseconds without a leader before an election; at least 5 heartbeats.",
-    ),
-    works(
-        Group::Timing,
-        "watch-progress-notify-interval",
-        "<duration>",
-        "10m",
-        "How often an idle watch that asked for it hears the revision; at least 100ms.",
-    ),
-    works(
-        Group::Output,
-        "log-level",
-        "debug|info|warn|error",
-        "info",
-        "What is logged to stderr.",
-    ),
-    works(
-        Group::Output,
-        "log-format",
-        "text|json",
-        "text",
-        "How it is logged.",
-    ),
-    works(
-        Group::Output,
-        "ports-file",
-        "<path>",
-        "",
-        "Once serving, the addresses in use are written here, one `client=URL` a line.",
-    ),
-    // What follows is etcd's. Whatever only tunes etcd's inside is accepted, so that a unit file
-    // written for etcd starts Synod; whatever asks for protection that is not there is refused.
-    no_effect(
-        "snapshot-count",
-        "<count>",
-        "snapshots follow the bytes written, not a count",
-    ),
-    no_effect(
-        "snapshot-catchup-entries",
-        "<count>",
-        "the log kept is measured in bytes",
-    ),
-    no_effect(
-        "max-snapshots",
-        "<count>",
-        "old snapshots are removed when no longer needed",
-    ),
-    no_effect(
-        "max-wals",
-        "<count>",
-        "log segments are recycled when no longer needed",
-    ),
-    no_effect("backend-bbolt-freelist-type", "<text>", ENGINE),
-    no_effect("backend-batch-interval", "<duration>", ENGINE),
-    no_effect("backend-batch-limit", "<count>", ENGINE),
-    no_effect("bootstrap-defrag-threshold-megabytes", "<count>", ENGINE),
-    no_effect(
-        "compaction-sleep-interval",
-        "<duration>",
-        "compaction follows the applied batches",
-    ),
-    no_effect(
-        "compact-hash-check-time",
-        "<duration>",
-        "members compare hashes as they apply",
-    ),
-    no_effect(
-        "downgrade-check-time",
-        "<duration>",
-        "members agree on a level in the log",
-    ),
-    no_effect(
-        "initial-election-tick-advance",
-        "true|false",
-        "a member alone is elected at once",
-    ),
-    no_effect(
-        "raft-read-timeout",
-        "<duration>",
-        "links between members time out by themselves",
-    ),
-    no_effect(
-        "raft-write-timeout",
-        "<duration>",
-        "links between members time out by themselves",
-    ),
-    no_effect(
-        "warning-apply-duration",
-        "<duration>",
-        "slow steps are counted in /metrics",
-    ),
-    no_effect(
-        "warning-unary-request-duration",
-        "<duration>",
-        "slow requests are in /metrics",
-    ),
-    no_effect("max-learners", "<count>", "one member has no learners"),
-    no_effect("bcrypt-cost", "<count>", AUTH),
-    no_effect("auth-token-ttl", "<seconds>", AUTH),
-    no_effect(
-        "grpc-keepalive-min-time",
-        "<duration>",
-        "clients may ping as often as they like",
-    ),
-    no_effect(
-        "grpc-keepalive-interval",
-        "<duration>",
-        "the server does not ping clients yet",
-    ),
-    no_effect(
-        "grpc-keepalive-timeout",
-        "<duration>",
-        "the server does not ping clients yet",
-    ),
-    no_effect(
-        "max-concurrent-streams",
-        "<count>",
-        "streams are bounded by the member's limits",
-    ),
-    no_effect("tls-min-version", "<text>", TLS),
-    no_effect("tls-max-version", "<text>", TLS),
-    no_effect("self-signed-cert-validity", "<years>", TLS),
-    only_as(
-        "auto-compaction-mode",
-        "<text>",
-        &["periodic", ""],
-        "automatic compaction is not there yet; run `synod compact` from a timer",
-    ),
-    only_as(
-        "auto-compaction-retention",
-        "<text>",
-        &["0", "0s", "0h", ""],
-        "automatic compaction is not there yet; run `synod compact` from a timer",
-    ),
-    only_as("auth-token", "<text>", &["simple", ""], AUTH),
-    only_as("cert-file", "<path>", UNSET, TLS),
-    only_as("key-file", "<path>", UNSET, TLS),
-    only_as("trusted-ca-file", "<path>", UNSET, TLS),
-    only_as("client-cert-auth", "true|false", OFF, TLS),
-    only_as("client-cert-file", "<path>", UNSET, TLS),
-    only_as("client-key-file", "<path>", UNSET, TLS),
-    only_as("client-crl-file", "<path>", UNSET, TLS),
-    only_as("client-cert-allowed-hostname", "<text>", UNSET, TLS),
-    only_as("auto-tls", "true|false", OFF, TLS),
-    only_as("peer-cert-file", "<path>", UNSET, TLS),
-    only_as("peer-key-file", "<path>", UNSET, TLS),
-    only_as("peer-trusted-ca-file", "<path>", UNSET, TLS),
-    only_as("peer-client-cert-auth", "true|false", OFF, TLS),
-    only_as("peer-client-cert-file", "<path>", UNSET, TLS),
-    only_as("peer-client-key-file", "<path>", UNSET, TLS),
-    only_as("peer-cert-allowed-cn", "<text>", UNSET, TLS),
-    only_as("peer-cert-allowed-hostname", "<text>", UNSET, TLS),
-    only_as("peer-skip-client-san-verification", "true|false", OFF, TLS),
-    only_as("peer-auto-tls", "true|false", OFF, TLS),
-    only_as("peer-crl-file", "<path>", UNSET, TLS),
-    only_as("cipher-suites", "<text>", UNSET, TLS),
-    only_as(
-        "cors",
-        "<text>",
-        &["*", ""],
-        "cross-origin rules are not there yet",
-    ),
-    only_as(
-        "host-whitelist",
-        "<text>",
-        &["*", ""],
-        "host rules are not there yet",
-    ),
-    only_as(
-        "wal-dir",
-        "<path>",
-        UNSET,
-        "the log is kept inside --data-dir",
-    ),
-    only_as(
-        "memory-mlock",
-        "true|false",
-        OFF,
-        "locking memory is not there yet",
-    ),
-    only_as(
-        "socket-reuse-port",
-        "true|false",
-        OFF,
-        "sharing a port would hide a second member",
-    ),
-    only_as(
-        "socket-reuse-address",
-        "true|false",
-        OFF,
-        "the listener sets what it needs itself",
-    ),
-    only_as(
-        "enable-grpc-gateway",
-        "true|false",
-        OFF,
-        "the JSON gateway is not there yet",
-    ),
-    only_as(
-        "listen-client-http-urls",
-        "<url,…>",
-        UNSET,
-        "one client port serves gRPC and HTTP",
-    ),
-    only_as(
-        "listen-metrics-urls",
-        "<url,…>",
-        UNSET,
-        "/metrics is on the client port; a port of its own is not there yet",
-    ),
-    only_as(
-        "metrics",
-        "basic|extensive",
-        &["basic", ""],
-        "extensive metrics are not there yet",
-    ),
-    only_as(
-        "enable-pprof",
-        "true|false",
-        OFF,
-        "profiles over HTTP are not there yet",
-    ),
-    only_as(
-        "logger",
-        "<text>",
-        &["zap", ""],
-        "there is one logger; see --log-format",
-    ),
-    only_as(
-        "log-outputs",
-        "<text>",
-        &["default", "stderr", ""],
-        "logs go to stderr; redirect it",
-    ),
-    only_as(
-        "enable-log-rotation",
-        "true|false",
-        OFF,
-        "logs go to stderr; rotate them there",
-    ),
-    only_as(
-        "log-rotation-config-json",
-        "<text>",
-        UNSET,
-        "logs go to stderr; rotate them there",
-    ),
-    only_as(
-        "feature-gates",
-        "<text>",
-        UNSET,
-        "there are no feature gates",
-    ),
-    only_as(
-        "initial-corrupt-check",
-        "true|false",
-        OFF,
-        "hashes are checked whenever a snapshot is loaded; comparing members is not there yet",
-    ),
-    only_as(
-        "corrupt-check-time",
-        "<duration>",
-        &["0", "0s", ""],
-        "comparing members is not there yet",
-    ),
-    only_as(
-        "strict-reconfig-check",
-        "true|false",
-        ON,
-        "this check cannot be turned off",
-    ),
-    only_as(
-        "pre-vote",
-        "true|false",
-        ON,
-        "pre-vote cannot be turned off",
-    ),
-    only_as("discovery", "<url>", UNSET, DISCOVERY),
-    only_as("discovery-token", "<text>", UNSET, DISCOVERY),
-    only_as("discovery-endpoints", "<url,…>", UNSET, DISCOVERY),
-    only_as("discovery-srv", "<text>", UNSET, DISCOVERY),
-    only_as("discovery-srv-name", "<text>", UNSET, DISCOVERY),
-    only_as("discovery-proxy", "<url>", UNSET, DISCOVERY),
-    only_as("discovery-fallback", "<text>", &["exit", ""], DISCOVERY),
-    only_as("distributed-tracing-address", "<text>", UNSET, TRACING),
-    only_as("enable-distributed-tracing", "true|false", OFF, TRACING),
-    only_as(
-        "force-new-cluster",
-        "true|false",
-        OFF,
-        "recovering a lost quorum is not there yet; it will be an audited command, not a flag",
-    ),
-    only_as(
-        "unsafe-no-fsync",
-        "true|false",
-        OFF,
-        "an acknowledged write is durable, always",
-    ),
-];
+pub(crate) fn all() -> impl Iterator<Item = &'static Definition> {
+    OPTIONS.iter().chain(OF_ETCD)
+}
+
+/// The option of that name. Until etcd 3.6 some options began with `experimental-`.
+pub(crate) fn find(name: &str) -> Option<&'static Definition> {
+    let called = |name: &str| all().find(|option| option.name == name);
+    called(name).or_else(|| called(name.strip_prefix("experimental-")?))
+}

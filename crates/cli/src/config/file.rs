@@ -1,5 +1,6 @@
 //! The configuration file: YAML or TOML, reduced to keys with values and their lines.
 
+use super::definition::Value;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::fmt::Display;
 use toml::de::{DeTable, DeValue};
@@ -30,18 +31,27 @@ pub(crate) fn parse(path: &str, text: &str) -> Result<Vec<Entry>, String> {
     }
 }
 
-/// etcd's file has two sections; their keys are flags with a prefix.
+/// etcd's file has sections; most of their keys are flags with a prefix.
 fn flag_name(section: &str, key: &str) -> String {
-    match section {
-        "" | "client-transport-security" => key.to_owned(),
-        "peer-transport-security" => format!("peer-{key}"),
-        other => format!("{other}.{key}"),
+    match (section, key) {
+        ("", key) => key.to_owned(),
+        ("client-transport-security", "allowed-cn" | "allowed-hostname") => {
+            format!("client-cert-{key}")
+        }
+        ("peer-transport-security", "allowed-cn" | "allowed-hostname") => {
+            format!("peer-cert-{key}")
+        }
+        ("client-transport-security", key) => key.to_owned(),
+        ("peer-transport-security", key) => format!("peer-{key}"),
+        ("socket-options", key) => format!("socket-{key}"),
+        ("discovery-config", key) => format!("discovery-{key}"),
+        (other, key) => format!("{other}.{key}"),
     }
 }
 
 /// etcd's file gives lengths of time as nanoseconds without a unit; flags never do.
 fn with_unit(key: &str, value: String) -> String {
-    let timed = super::definition::find(key).is_some_and(|option| option.form == "<duration>");
+    let timed = super::definition::find(key).is_some_and(|option| option.value == Value::Duration);
     let bare = !value.is_empty() && value != "0" && value.bytes().all(|b| b.is_ascii_digit());
     if timed && bare {
         format!("{value}ns")

@@ -1,14 +1,16 @@
-//! Where settings come from, and which of them wins: flag, `SYNOD_`, `ETCD_`, file, default.
+//! Where settings come from, and which of them wins: a file alone, or flag, `SYNOD_`, `ETCD_`.
 
-use super::definition::{Definition, OPTIONS, Standing, find};
-use super::{file, values};
+use super::definition::{self, Definition, Standing, Value, find};
+use super::{Dialect, file, values};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
 /// Everything outside the program that may configure it.
 pub(crate) struct Sources<'a> {
-    /// The arguments behind `synod serve`.
+    /// As what it was started.
+    pub(crate) dialect: Dialect,
+    /// The arguments behind `synod serve`, or behind `etcd`.
     pub(crate) arguments: &'a [String],
     /// The environment.
     pub(crate) environment: &'a [(String, String)],
@@ -72,8 +74,9 @@ impl Setting {
 }
 
 /// What was found in all sources.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gathered {
+    dialect: Dialect,
     settings: BTreeMap<&'static str, Setting>,
     /// What must be fixed.
     pub(crate) problems: Vec<Problem>,
@@ -85,14 +88,21 @@ pub(crate) struct Gathered {
 const PREFIXES: [&str; 2] = ["SYNOD_", "ETCD_"];
 
 impl Gathered {
-    /// Reads all sources. Settings of lower precedence fill only what is still open.
+    /// Reads all sources. A file excludes the others, as for etcd: what a member does is then
+    /// written in one place. Otherwise settings of lower precedence fill only what is still open.
     pub(crate) fn from(sources: &Sources<'_>) -> Self {
-        let mut gathered = Self::default();
+        let mut gathered = Self {
+            dialect: sources.dialect,
+            settings: BTreeMap::new(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
         gathered.add_flags(sources.arguments);
         for prefix in PREFIXES {
             gathered.add_environment(prefix, sources.environment);
         }
         if let Some(setting) = gathered.take("config-file") {
+            gathered.forget_all_but(&setting.value);
             gathered.add_file(&setting, sources.read_file);
         }
         gathered.judge_standing();
@@ -104,12 +114,27 @@ impl Gathered {
         self.settings.remove(name)
     }
 
+    /// Adds a setting of lower precedence than those that are there. An empty one is none.
     fn put(&mut self, setting: Setting) {
-        self.settings.entry(setting.option.name).or_insert(setting);
+        if !setting.value.is_empty() {
+            self.settings.entry(setting.option.name).or_insert(setting);
+        }
+    }
+
+    fn forget_all_but(&mut self, file: &str) {
+        let ignored: Vec<String> = std::mem::take(&mut self.settings)
+            .into_values()
+            .map(|setting| setting.place())
+            .collect();
+        if !ignored.is_empty() {
+            self.notes.push(format!(
+                "`{file}` excludes flags and environment; ignored: {}",
+                ignored.join(", ")
+            ));
+        }
     }
 
     fn add_flags(&mut self, arguments: &[String]) {
-        let mut seen = BTreeMap::new();
         let mut arguments = arguments.iter().peekable();
         while let Some(argument) = arguments.next() {
             // Go programs take one dash as well as two, and units files use both.
@@ -117,9 +142,12 @@ impl Gathered {
                 .strip_prefix("--")
                 .or_else(|| argument.strip_prefix('-'))
             else {
-                self.problems.push(Problem(format!(
-                    "`{argument}`: not a flag; write --name VALUE or --name=VALUE"
-                )));
+                let how = match argument.as_str() {
+                    "true" | "false" => format!("--OPTION={argument}"),
+                    _ => "--OPTION VALUE or --OPTION=VALUE".to_owned(),
+                };
+                self.problems
+                    .push(Problem(format!("`{argument}`: not a flag; write {how}")));
                 continue;
             };
             let (name, inline) = match body.split_once('=') {
@@ -127,7 +155,7 @@ impl Gathered {
                 None => (body, None),
             };
             let option = self.option_named(name, &format!("--{name}"));
-            let switch = option.is_some_and(Definition::is_switch);
+            let switch = option.is_some_and(|option| option.value == Value::Switch);
             let value = match inline {
                 Some(value) => value,
                 None if switch => "true".to_owned(),
@@ -145,12 +173,13 @@ impl Gathered {
                 }
             };
             let Some(option) = option else { continue };
-            if let Some(earlier) = seen.insert(option.name, value.clone())
-                && earlier != value
+            if let Some(earlier) = self.take(option.name)
+                && earlier.value != value
             {
-                self.problems.push(Problem(format!(
-                    "--{name}: given twice, as `{earlier}` and as `{value}`; keep one"
-                )));
+                self.notes.push(format!(
+                    "--{name}: given as `{}` and as `{value}`: the last counts",
+                    earlier.value
+                ));
             }
             self.put(Setting {
                 option,
@@ -166,8 +195,7 @@ impl Gathered {
                 continue;
             };
             let flag = suffix.to_ascii_lowercase().replace('_', "-");
-            let flag = flag.strip_prefix("experimental-").unwrap_or(&flag);
-            match find(flag) {
+            match find(&flag) {
                 Some(option) => self.put(Setting {
                     option,
                     value: value.clone(),
@@ -175,7 +203,7 @@ impl Gathered {
                 }),
                 // Kubernetes puts the addresses of a service called `synod` or `etcd` under these
                 // very prefixes, so an unknown name cannot be an error.
-                None if !CLIENT_ENVIRONMENT.contains(&name.as_str()) => {
+                None if !OTHER_ENVIRONMENT.contains(&name.as_str()) => {
                     self.notes
                         .push(format!("{name} (environment): no such option; ignored"));
                 }
@@ -215,13 +243,12 @@ impl Gathered {
 
     /// The option of that name; an unknown one becomes a problem with a suggestion.
     fn option_named(&mut self, name: &str, place: &str) -> Option<&'static Definition> {
-        // Until etcd 3.5 some options began with `experimental-`.
-        let known = find(name).or_else(|| find(name.strip_prefix("experimental-")?));
+        let known = find(name);
         if known.is_none() {
-            let names = OPTIONS.iter().map(|option| option.name);
+            let names = definition::all().map(|option| option.name);
             let advice = match values::closest(name, names) {
                 Some(close) => format!("did you mean `{close}`?"),
-                None => "see `synod serve --help`".to_owned(),
+                None => format!("see `{} --help`", self.dialect.command()),
             };
             self.problems
                 .push(Problem(format!("{place}: no such option; {advice}")));
@@ -233,18 +260,21 @@ impl Gathered {
     fn judge_standing(&mut self) {
         let mut remaining = BTreeMap::new();
         for (name, setting) in std::mem::take(&mut self.settings) {
-            match setting.option.standing {
+            let (option, value) = (setting.option, setting.value.as_str());
+            let why = option.help;
+            match option.standing {
                 Standing::Works => {
                     remaining.insert(name, setting);
                 }
-                Standing::NoEffect => {
-                    let why = setting.option.help;
-                    self.notes
-                        .push(format!("{}: no effect: {why}", setting.place()));
-                }
-                Standing::OnlyAs(accepted) if accepted.contains(&setting.value.as_str()) => {}
+                _ if is_same(option.value, value, option.default) => {}
+                Standing::NoEffect => match values::check(option.value, value) {
+                    Ok(()) => self
+                        .notes
+                        .push(format!("{}: no effect: {why}", setting.place())),
+                    Err(what) => self.problems.push(setting.problem(what)),
+                },
+                Standing::OnlyAs(accepted) if accepted.contains(&value) => {}
                 Standing::OnlyAs(_) => {
-                    let (value, why) = (&setting.value, setting.option.help);
                     self.problems
                         .push(setting.problem(format!("`{value}` refused: {why}")));
                 }
@@ -254,5 +284,16 @@ impl Gathered {
     }
 }
 
+/// Whether two values of that form say the same.
+fn is_same(form: Value, one: &str, other: &str) -> bool {
+    if form == Value::Switch {
+        values::switch(one) == values::switch(other)
+    } else if form == Value::Duration {
+        values::duration(one) == values::duration(other)
+    } else {
+        one == other
+    }
+}
+
 /// Names under our prefixes that are not options of `serve`.
-const CLIENT_ENVIRONMENT: [&str; 2] = ["SYNOD_ENDPOINTS", "SYNOD_KILLS"];
+const OTHER_ENVIRONMENT: [&str; 2] = ["SYNOD_ENDPOINTS", "SYNOD_KILLS"];

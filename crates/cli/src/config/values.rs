@@ -1,100 +1,7 @@
 //! Values as people write them.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use super::definition::Value;
 use std::time::Duration;
-
-/// An `http://` address without a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HttpUrl {
-    host: String,
-    port: u16,
-}
-
-impl HttpUrl {
-    /// The same host with another port.
-    pub(crate) fn with_port(&self, port: u16) -> Self {
-        Self {
-            host: self.host.clone(),
-            port,
-        }
-    }
-
-    /// Where to listen.
-    ///
-    /// # Errors
-    /// A sentence when the host is a name: which of its addresses to take would be a guess.
-    pub(crate) fn listen_address(&self) -> Result<SocketAddr, String> {
-        if self.host == "localhost" {
-            return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port));
-        }
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        let ip: IpAddr = bare.parse().map_err(|_| {
-            format!(
-                "`{}` is a name: listen on an IP address or on localhost",
-                self.host
-            )
-        })?;
-        Ok(SocketAddr::new(ip, self.port))
-    }
-}
-
-impl fmt::Display for HttpUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
-    }
-}
-
-/// Comma-separated `http://host:port`.
-pub(crate) fn urls(text: &str) -> Result<Vec<HttpUrl>, String> {
-    text.split(',').map(|one| url(one.trim())).collect()
-}
-
-/// One `http://host:port`.
-pub(crate) fn url(text: &str) -> Result<HttpUrl, String> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(format!("`{text}` is not a URL: write http://HOST:PORT"));
-    };
-    match scheme {
-        "http" => {}
-        "https" => {
-            return Err(format!(
-                "`{text}` asks for TLS, which is not there yet: use http://"
-            ));
-        }
-        "unix" | "unixs" => {
-            return Err(format!(
-                "`{text}` is a local socket, not there yet: use http://"
-            ));
-        }
-        other => return Err(format!("`{other}` is not a scheme known here: use http://")),
-    }
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    if authority.contains(['/', '?', '#', '@']) {
-        return Err(format!(
-            "`{text}` has more than a host and a port: write http://HOST:PORT"
-        ));
-    }
-    let Some((host, port)) = authority
-        .rsplit_once(':')
-        .filter(|(_, port)| !port.contains(']'))
-    else {
-        return Err(format!("`{text}` has no port: write http://HOST:PORT"));
-    };
-    if host.is_empty() {
-        return Err(format!("`{text}` has no host: write http://HOST:PORT"));
-    }
-    if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(format!("`{text}`: write an IPv6 address in brackets"));
-    }
-    let port = port
-        .parse()
-        .map_err(|_| format!("`{port}` is not a port, 0 to 65535"))?;
-    Ok(HttpUrl {
-        host: host.to_owned(),
-        port,
-    })
-}
 
 /// A length of time as Go and etcd write it: `10m`, `1h30m`, `300ms`, `1.5s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -165,6 +72,40 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
             .and_then(|(total, part)| total.checked_add(part));
     }
     total.ok_or_else(wrong)
+}
+
+/// A condition as Go's flags take it.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "TRUE" | "True" | "t" | "T" | "1" => Ok(true),
+        "false" | "FALSE" | "False" | "f" | "F" | "0" => Ok(false),
+        other => Err(format!("`{other}` is neither `true` nor `false`")),
+    }
+}
+
+/// One of several words.
+pub(crate) fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
+    if words.contains(&text) {
+        return Ok(());
+    }
+    Err(match words {
+        [one, other] => format!("`{text}` is neither `{one}` nor `{other}`"),
+        _ => format!("`{text}` is none of {}", words.join(", ")),
+    })
+}
+
+/// Whether the text has the form, whatever it says.
+pub(super) fn check(form: Value, text: &str) -> Result<(), String> {
+    match form {
+        Value::Switch => switch(text).map(drop),
+        Value::Count | Value::Millis | Value::Seconds => count(text, 0, u64::MAX)
+            .map(drop)
+            .map_err(|_| format!("`{text}` is not a whole number")),
+        Value::Bytes => bytes(text).map(drop),
+        Value::Duration => duration(text).map(drop),
+        Value::OneOf(words) => one_of(text, words),
+        Value::Text | Value::Path | Value::Urls | Value::Names | Value::Members => Ok(()),
+    }
 }
 
 /// A whole number in a range.

@@ -1,9 +1,10 @@
 //! Why a member does not start or does not go on, in words and as an exit code.
 
-use crate::config::Listen;
+use crate::config::HttpUrl;
 use crate::exit::{Exit, Failure};
 use std::error::Error;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use synod_host::{DataDirError, HostError};
 use synod_node::{LinkError, OpenError, RestoreError};
 use synod_raft::StartError;
@@ -26,8 +27,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// A port that cannot be had.
-pub(super) fn listen(listen: &Listen, error: &io::Error) -> Failure {
-    let (url, port) = (&listen.url, listen.address.port());
+pub(super) fn port(url: &HttpUrl, port: u16, error: &io::Error) -> Failure {
     if error.kind() == ErrorKind::AddrInUse {
         let other = port.checked_add(10_000).unwrap_or(12_379);
         return Failure::new(
@@ -48,6 +48,41 @@ pub(super) fn listen(listen: &Listen, error: &io::Error) -> Failure {
     Failure::new(
         Exit::Usage,
         format!("cannot listen on {url}: {error}; {remedy}"),
+    )
+}
+
+/// A socket of this machine that cannot be had.
+pub(super) fn socket(path: &Path, error: &io::Error) -> Failure {
+    let at = path.display();
+    if error.kind() == ErrorKind::AddrInUse {
+        return Failure::new(
+            Exit::PortInUse,
+            format!(
+                "unix://{at} is in use, most likely by another member\n  \
+                 who has it: ss -lxp src '{at}'\n  \
+                 stop that process, or name another path in --listen-client-urls"
+            ),
+        );
+    }
+    Failure::new(
+        Exit::Usage,
+        format!(
+            "cannot listen on unix://{at}: {error}; name a path of at most 107 bytes in a \
+             directory that this user may write"
+        ),
+    )
+}
+
+/// A directory in which etcd has lived.
+pub(super) fn data_of_etcd(dir: &Path) -> Failure {
+    let dir = dir.display();
+    Failure::new(
+        Exit::Foreign,
+        format!(
+            "{dir} holds the data of etcd, which Synod does not read and has not touched\n  \
+             name another --data-dir; how to bring the keys over: \
+             docs/operate/moving-from-etcd.md"
+        ),
     )
 }
 

@@ -1,9 +1,12 @@
-//! Logs on stderr, without ever waiting for whoever reads them.
+//! Logs, without ever waiting for whoever reads them.
 //!
 //! A terminal that was paused, or a collector that hangs, must not stop a member: lines go
 //! through a bounded queue to a thread of their own, and are dropped, counted, when it is full.
 
-use crate::config::LogOptions;
+mod zap;
+
+use crate::config::{LogOptions, LogOutput};
+use crate::exit::{Exit, Failure};
 use crate::outside;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use zap::Zap;
 
 /// Lines that may wait.
 const LINES_WAITING_MAX: usize = 4_096;
@@ -36,7 +40,12 @@ pub(super) struct Flush {
 }
 
 /// Starts logging for the rest of the process.
-pub(super) fn start(options: LogOptions) -> Flush {
+///
+/// # Errors
+/// When a file cannot be opened.
+pub(super) fn start(options: &LogOptions) -> Result<Flush, Failure> {
+    let outputs: Result<Vec<_>, _> = options.outputs.iter().map(open).collect();
+    let (outputs, json) = (outputs?, options.json);
     let (queue, waiting) = sync_channel(LINES_WAITING_MAX);
     let (end, ended) = sync_channel(0);
     let lines = Lines {
@@ -45,7 +54,7 @@ pub(super) fn start(options: LogOptions) -> Flush {
     };
     let dropped = Arc::clone(&lines.dropped);
     outside::spawn_thread(move || {
-        write_lines(&waiting, &dropped);
+        write_lines(&waiting, &dropped, outputs, json);
         drop(end);
     });
     let writer = {
@@ -55,13 +64,30 @@ pub(super) fn start(options: LogOptions) -> Flush {
     let lines_of_events = fmt::layer().with_target(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter(options.level));
     let set = if options.json {
-        let layer = lines_of_events.json().flatten_event(true);
+        let layer = lines_of_events.event_format(Zap);
         registry.with(layer).try_init().is_ok()
     } else {
         registry.with(lines_of_events).try_init().is_ok()
     };
     assert!(set, "logging is started once");
-    Flush { lines, ended }
+    Ok(Flush { lines, ended })
+}
+
+fn open(output: &LogOutput) -> Result<Box<dyn Write + Send>, Failure> {
+    Ok(match output {
+        LogOutput::Stderr => Box::new(io::stderr()),
+        LogOutput::Stdout => Box::new(io::stdout()),
+        LogOutput::File(path) => Box::new(outside::append_to(path).map_err(|error| {
+            Failure::new(
+                Exit::Usage,
+                format!(
+                    "--log-outputs: cannot write to {}: {error}; name stderr, stdout or a file in \
+                     a directory that can be written",
+                    path.display()
+                ),
+            )
+        })?),
+    })
 }
 
 /// What is shown. The engine tells of every step of its own; below debug only its warnings are for
@@ -77,18 +103,26 @@ fn filter(level: Level) -> Targets {
         .with_target("openraft", engine)
 }
 
-fn write_lines(waiting: &Receiver<Option<Vec<u8>>>, dropped: &AtomicU64) {
+fn write_lines(
+    waiting: &Receiver<Option<Vec<u8>>>,
+    dropped: &AtomicU64,
+    mut outputs: Vec<Box<dyn Write + Send>>,
+    json: bool,
+) {
     while let Ok(Some(line)) = waiting.recv() {
         let missing = dropped.swap(0, Ordering::Relaxed);
-        let mut stderr = io::stderr().lock();
-        if missing > 0 {
-            drop(writeln!(
-                stderr,
-                "{missing} log lines were dropped: nobody read them in time"
-            ));
+        for output in &mut outputs {
+            if missing > 0 {
+                let what = format!("{missing} log lines were dropped: nobody read them in time");
+                drop(if json {
+                    writeln!(output, r#"{{"level":"warn","msg":"{what}"}}"#)
+                } else {
+                    writeln!(output, "{what}")
+                });
+            }
+            // If an output is gone there is nowhere left to complain.
+            drop(output.write_all(&line).and_then(|()| output.flush()));
         }
-        // If stderr is gone there is nowhere left to complain.
-        drop(stderr.write_all(&line));
     }
 }
 

@@ -3,25 +3,25 @@
 //! The walk is short: listen, take the data directory, open what it holds, start the engine on
 //! it, serve clients, stop. Each step is another crate's; here they are only put in order.
 
+mod announcing;
 pub(crate) mod causes;
+mod listening;
 mod logging;
-mod usage;
+mod process_usage;
 mod workers;
 
-use crate::config::{self, Config, HttpUrl, Problem, Resolved, Sources};
+use crate::config::{self, Config, Dialect, Problem, Resolved, Sources};
 use crate::exit::{Exit, Failure};
 use crate::outside;
+use listening::Listening;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 use synod_env::{MemberId, oneshot};
 use synod_host::{Host, HostOptions, HostState};
 use synod_node::{Node, Opened};
 use synod_protocols::{Peers, Service};
-use synod_server::Listener;
 use synod_storage::{Founding, Identity};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use workers::Workers;
@@ -39,17 +39,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Each with its exit code; `docs/reference/exit-codes.md` says what to do.
-pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(dialect: Dialect, arguments: &[String]) -> Result<(), Failure> {
     if arguments
         .iter()
         .any(|argument| matches!(argument.as_str(), "--help" | "-help" | "-h"))
     {
-        outside::put_stdout(config::help().as_bytes());
+        outside::put_stdout(config::help(dialect).as_bytes());
         return Ok(());
     }
     let begun = outside::now();
-    let Resolved { config, notes } = configuration(arguments)?;
-    let _log = logging::start(config.log);
+    let Resolved { config, notes } = configuration(dialect, arguments)?;
+    let _log = logging::start(&config.log)?;
     for note in notes {
         tracing::warn!("{note}");
     }
@@ -66,23 +66,27 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 /// The configuration, or all its problems in one message.
-fn configuration(arguments: &[String]) -> Result<Resolved, Failure> {
+fn configuration(dialect: Dialect, arguments: &[String]) -> Result<Resolved, Failure> {
     let environment = outside::environment();
     let sources = Sources {
+        dialect,
         arguments,
         environment: &environment,
         read_file: &|path| outside::read_file(path),
     };
-    Config::from_sources(&sources).map_err(|problems: Vec<Problem>| {
-        let mut message = match problems.len() {
-            1 => "a problem with the configuration; nothing was started".to_owned(),
-            count => format!("{count} problems with the configuration; nothing was started"),
-        };
-        for problem in problems {
-            write!(message, "\n  {problem}").expect("writing to a string cannot fail");
-        }
-        Failure::new(Exit::Usage, message)
-    })
+    Config::from_sources(&sources).map_err(|problems| usage(&problems))
+}
+
+/// All that is wrong with a configuration, in one message.
+pub(crate) fn usage(problems: &[Problem]) -> Failure {
+    let mut message = match problems.len() {
+        1 => "a problem with the configuration; nothing was started".to_owned(),
+        count => format!("{count} problems with the configuration; nothing was started"),
+    };
+    for problem in problems {
+        write!(message, "\n  {problem}").expect("writing to a string cannot fail");
+    }
+    Failure::new(Exit::Usage, message)
 }
 
 async fn serve(
@@ -94,12 +98,15 @@ async fn serve(
     let signals = Signals::listen()
         .map_err(|error| Failure::other(format!("cannot listen for signals: {error}")))?;
     // The port comes first: if it is taken, the data directory is not touched.
-    let (listeners, urls) = listen(config).await?;
+    let listening = Listening::open(config)?;
     let options = HostOptions {
         stop_within: STOP_WITHIN,
     };
+    if outside::is_dir(&config.data_dir.join("member")) {
+        return Err(causes::data_of_etcd(&config.data_dir));
+    }
     let host = Host::new(&config.data_dir, options).map_err(|error| causes::host(&error))?;
-    let served = member(config, &host, workers, signals, listeners, &urls, begun).await;
+    let served = member(config, &host, workers, signals, listening, begun).await;
     let stopped = tokio::task::spawn_blocking(move || host.shutdown()).await;
     if let Ok(Err(still_running)) = stopped {
         tracing::warn!("{still_running}; they end with the process");
@@ -107,31 +114,13 @@ async fn serve(
     served
 }
 
-/// Opens the client ports. Gives them with the URLs that are in fact in use.
-async fn listen(config: &Config) -> Result<(Vec<Listener>, Vec<HttpUrl>), Failure> {
-    let (mut listeners, mut urls) = (Vec::new(), Vec::new());
-    for listen in &config.listen_client {
-        let listener = TcpListener::bind(listen.address)
-            .await
-            .map_err(|error| causes::listen(listen, &error))?;
-        let port = listener
-            .local_addr()
-            .map_err(|error| causes::listen(listen, &error))?
-            .port();
-        urls.push(listen.url.with_port(port));
-        listeners.push(listener.into());
-    }
-    Ok((listeners, urls))
-}
-
 /// Opens the member, serves clients, and stops the member.
 async fn member(
     config: &Config,
     host: &Host,
     workers: Vec<Handle>,
-    signals: Signals,
-    listeners: Vec<Listener>,
-    urls: &[HttpUrl],
+    mut signals: Signals,
+    mut listening: Listening,
     begun: std::time::Instant,
 ) -> Result<(), Failure> {
     let founding = founding(config);
@@ -140,7 +129,13 @@ async fn member(
     engine.election_min = config.election_timeout;
     engine.election_max = config.election_timeout * 2;
     let members = engine.members.clone();
-    let (opened, peers) = open(config, host, founding.clone(), members).await?;
+    let (opened, peers) = tokio::select! {
+        opened = open(config, host, founding.clone(), members) => opened?,
+        signal = signals.received() => {
+            stopped_early(signal);
+            return Ok(());
+        }
+    };
     let Opened {
         prepared,
         machine,
@@ -164,16 +159,22 @@ async fn member(
     let node = prepared.start(engine, peers.port(Service::Node));
 
     let served = async {
-        leader(&node).await?;
-        announce(config, urls, &identity, begun)?;
-        let advertised = config.advertise_client.as_deref().unwrap_or(urls);
-        let mut server = server_config(config, &founding, advertised);
+        tokio::select! {
+            led = leader(&node) => led?,
+            signal = signals.received() => {
+                stopped_early(signal);
+                return Ok(());
+            }
+        }
+        announcing::announce(config, &listening, &identity, begun)?;
+        let mut server = server_config(config, &founding, &listening);
         server.workers = workers;
         let (ending, ended) = oneshot::channel();
         let until = async {
             // The receiver waits below, after the server has drained.
             drop(ending.send(end(&node, host, signals).await));
         };
+        let listeners = std::mem::take(&mut listening.listeners);
         let cut = synod_server::serve(node.clone(), listeners, server, until).await;
         if cut > 0 {
             tracing::warn!("cut {cut} connections that did not end in time");
@@ -190,6 +191,11 @@ async fn member(
     .await;
     node.stop(node.now() + STOP_WITHIN).await;
     served
+}
+
+/// What is written was written before; there is nothing to drain.
+fn stopped_early(signal: &str) {
+    tracing::info!("stopped by {signal} before it served");
 }
 
 /// Opens what the data directory holds, or founds it, and links the member with the others, on a
@@ -270,18 +276,29 @@ pub(crate) fn founding(config: &Config) -> Founding {
 fn server_config(
     config: &Config,
     founding: &Founding,
-    client_urls: &[HttpUrl],
+    listening: &Listening,
 ) -> synod_server::Config {
-    let texts = |urls: &[HttpUrl]| urls.iter().map(ToString::to_string).collect();
+    fn texts(addresses: &[impl ToString]) -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    }
+    let client_urls = config.advertise_client.as_ref();
     let member = synod_server::Member {
         id: MemberId(founding.member_id),
         name: config.name.clone(),
         peer_urls: texts(&config.advertise_peer),
-        client_urls: texts(client_urls),
+        client_urls: texts(client_urls.unwrap_or(&listening.clients)),
         learner: false,
     };
     let mut server = synod_server::Config::new(founding.cluster_id, vec![member]);
-    server.process_usage = Some(usage::of_this_process);
+    server.api_version = config.api_version;
+    server.connection_streams_max = config.connection_streams_max;
+    server.keep_alive_interval = config.keep_alive_interval;
+    server.keep_alive_timeout = config.keep_alive_timeout;
+    server.leaderless_max = config.election_timeout * 3;
+    server.gateway = config.gateway;
+    server.cors = config.cors.clone();
+    server.host_whitelist = config.host_whitelist.clone();
+    server.process_usage = Some(process_usage::of_this_process);
     server
 }
 
@@ -305,65 +322,6 @@ async fn leader(node: &Node) -> Result<(), Failure> {
     ))
 }
 
-/// Says where the member is, what to try, and that it is ready.
-fn announce(
-    config: &Config,
-    urls: &[HttpUrl],
-    identity: &Identity,
-    begun: std::time::Instant,
-) -> Result<(), Failure> {
-    let list: Vec<String> = urls.iter().map(ToString::to_string).collect();
-    let dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    tracing::info!(
-        name = config.name,
-        clients = list.join(","),
-        data_dir = %dir.display(),
-        start = identity.incarnation,
-        "serving after {} ms", (outside::now() - begun).as_millis()
-    );
-    if let Some(path) = &config.ports_file {
-        write_ports(path, &list)?;
-    }
-    if !config.log.json {
-        outside::note(introduction(config, &list, &dir));
-    }
-    // Those who wait for this line wait for these words, whatever the log level.
-    if tracing::enabled!(tracing::Level::INFO) {
-        tracing::info!("ready to serve client requests");
-    } else {
-        outside::note("ready to serve client requests");
-    }
-    Ok(())
-}
-
-/// Where everything is, and three commands to try.
-fn introduction(config: &Config, urls: &[String], dir: &Path) -> String {
-    let chosen = if config.data_dir_is_default {
-        " (--data-dir chooses another)"
-    } else {
-        ""
-    };
-    let endpoint = match urls.first().map(String::as_str) {
-        None | Some("http://localhost:2379" | "http://127.0.0.1:2379") => String::new(),
-        Some(url) => format!(" --endpoints {url}"),
-    };
-    format!(
-        "\n  Data: {}{chosen}\n  Try in another terminal:\n\n    synod put greeting hello{endpoint}\n    \
-         synod get greeting{endpoint}\n    synod watch greeting{endpoint}\n",
-        dir.display()
-    )
-}
-
-fn write_ports(path: &Path, urls: &[String]) -> Result<(), Failure> {
-    let text: String = urls.iter().map(|url| format!("client={url}\n")).collect();
-    outside::replace_file(path, &text).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!("--ports-file {}: {error}", path.display()),
-        )
-    })
-}
-
 /// Why a member ends.
 enum End {
     /// By that signal.
@@ -385,14 +343,21 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
+
+    /// Ends with the name of the next signal.
+    async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Ends when the process is asked to stop, or the member cannot go on.
 async fn end(node: &Node, host: &Host, mut signals: Signals) -> End {
     let state = host.state();
     tokio::select! {
-        _ = signals.terminate.recv() => End::Asked("SIGTERM"),
-        _ = signals.interrupt.recv() => End::Asked("SIGINT"),
+        signal = signals.received() => End::Asked(signal),
         reason = node.failed() => End::Failed(reason),
         reason = host_failed(state) => End::Failed(reason),
     }

@@ -8,6 +8,7 @@
 
 mod backup;
 mod client;
+mod etcd;
 mod kills;
 mod member;
 mod readme;

@@ -7,7 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The binary under test, cut off from the environment's own settings.
 pub(crate) fn synod() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+    program(Path::new(env!("CARGO_BIN_EXE_synod")))
+}
+
+/// A program, cut off from the environment's own settings.
+pub(crate) fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
     for (name, _) in std::env::vars() {
         if name.starts_with("SYNOD_") || name.starts_with("ETCD_") {
             command.env_remove(name);

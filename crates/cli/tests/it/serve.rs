@@ -63,7 +63,7 @@ fn logs_are_json_if_asked_for() {
     for line in member.said.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(
-            line["level"].is_string() && line["message"].is_string(),
+            line["level"].is_string() && line["ts"].is_string() && line["msg"].is_string(),
             "{line}"
         );
     }
