@@ -3,6 +3,7 @@
 //! Each rule looks at the tracked files, or at what `cargo` says of the dependencies, and returns
 //! its findings. A finding names the place and what to do there.
 
+mod alerts;
 mod dependencies;
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         &member_manifests(&tracked),
         text_of(&tracked, dependencies::REASONS),
     ));
+    findings.extend(alerts::without_runbook(
+        text_of(&tracked, alerts::ALERTS),
+        text_of(&tracked, alerts::RUNBOOKS),
+    ));
+    for place in [alerts::ALERTS, alerts::DASHBOARD] {
+        let text = text_of(&tracked, place);
+        findings.extend(alerts::unknown_metrics(place, text, &tracked));
+    }
     for file in &tracked {
         findings.extend(file_findings(file, &paths));
     }

@@ -103,3 +103,38 @@ fn links_must_lead_to_tracked_files_or_headings() {
     );
     assert!(page_findings("```\n[code](gone.md)\n```").is_empty());
 }
+
+#[test]
+fn an_alert_without_its_runbook_is_found_and_a_runbook_without_its_alert() {
+    let alerts = "\
+rules:
+  - alert: SynodDown
+    annotations:
+      runbook: docs/operate/runbooks.md#synoddown
+  - alert: SynodFull
+";
+    let findings = alerts::without_runbook(alerts, "## SynodDown\n## SynodOld\n");
+    assert_eq!(
+        findings,
+        [
+            "deploy/prometheus-alerts.yaml: SynodFull has no section in docs/operate/runbooks.md",
+            "deploy/prometheus-alerts.yaml: SynodFull needs \
+             `runbook: docs/operate/runbooks.md#synodfull`",
+            "docs/operate/runbooks.md: SynodOld is no alert of deploy/prometheus-alerts.yaml",
+        ]
+    );
+}
+
+#[test]
+fn a_metric_that_the_server_does_not_have_is_found() {
+    let server = Tracked {
+        path: PathBuf::from("crates/server/src/metrics.rs"),
+        bytes: 0,
+        text: Some("\"etcd_server_id\", \"etcd_disk_seconds\"".to_owned()),
+    };
+    let rules = "sum by (grpc_code) (etcd_server_id) / etcd_disk_seconds_bucket + etcd_server";
+    assert_eq!(
+        alerts::unknown_metrics("rules", rules, &[server]),
+        ["rules: the server has no metric etcd_server"]
+    );
+}
