@@ -19,6 +19,10 @@ pub(crate) struct Error {
 macro_rules! errors {
     ($($name:ident $code:ident $text:literal,)*) => {
         $(pub(crate) const $name: Error = Error { code: Code::$code, text: $text };)*
+
+        /// All of them with their names, for the reference.
+        #[cfg(test)]
+        const ALL: &[(&str, Error)] = &[$((stringify!($name), $name)),*];
     };
 }
 
@@ -155,5 +159,7 @@ impl From<Error> for Status {
     }
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,8 @@ pub(super) fn reference_page() -> String {
          All problems are reported together, and the member does not start: exit code 2.\n\
          \n\
          Started under the name `etcd`, by a link or a copy, the binary takes these options directly, without `serve`.\n\
-         Then `log-format` is `json` and `data-dir` is `<name>.etcd` by default, and nothing but the log is printed.\n",
+         Then `log-format` is `json` and `data-dir` is `<name>.etcd` by default, and nothing but the log is printed.\n\
+         See [moving from etcd](../operate/moving-from-etcd.md).\n",
     );
     let mut group = None;
     for option in OPTIONS {
