@@ -118,8 +118,8 @@ struct Inner {
 }
 
 impl Client {
-    /// A client of the cluster with these endpoints, `http://HOST:PORT` or `HOST:PORT`. It
-    /// connects when it is first asked for something.
+    /// A client of the cluster with these endpoints, `http://HOST:PORT`, `HOST:PORT` or
+    /// `unix://PATH`. It connects when it is first asked for something.
     ///
     /// # Errors
     /// [`NewError`].
@@ -128,18 +128,23 @@ impl Client {
         config: Config,
     ) -> Result<Self, NewError> {
         world::check().map_err(NewError::Machine)?;
-        let mut origins = Vec::new();
+        let mut addresses = Vec::new();
         for endpoint in endpoints {
             let name = endpoint.into();
-            let origin = endpoint::origin(&name).map_err(NewError::InvalidEndpoint)?;
-            origins.push((name, origin));
+            let address = endpoint::address(&name).map_err(NewError::InvalidEndpoint)?;
+            addresses.push((name, address));
         }
-        if origins.is_empty() {
+        if addresses.is_empty() {
             return Err(NewError::NoEndpoint);
         }
-        let session = Session::new(origins.len(), config.backoff, config.budget, world::prng());
+        let session = Session::new(
+            addresses.len(),
+            config.backoff,
+            config.budget,
+            world::prng(),
+        );
         Ok(Self(Arc::new(Inner {
-            links: Links::new(origins),
+            links: Links::new(addresses),
             session: Mutex::new(session),
             config,
         })))

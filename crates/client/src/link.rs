@@ -4,6 +4,7 @@
 //! channel does not answer: whether a request that failed ever left. A write that did not can be
 //! sent to another member; one that did can not.
 
+use crate::endpoint::Address;
 use crate::world;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -19,7 +20,8 @@ use synod_api::health::HealthCheckRequest;
 use synod_api::health::health_client::HealthClient;
 use synod_env::Instant;
 use synod_session::Endpoint;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tonic::body::Body;
 use tonic::client::GrpcService;
@@ -69,10 +71,21 @@ fn innermost(error: &dyn Error) -> String {
 }
 
 impl Link {
-    async fn open(origin: &Uri) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let address = origin.authority().ok_or("the endpoint has no address")?;
-        let stream = TcpStream::connect(address.as_str()).await?;
+    async fn open(address: &Address) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let Address { origin, socket } = address;
+        if let Some(path) = socket {
+            return Self::over(UnixStream::connect(path).await?, origin).await;
+        }
+        let authority = origin.authority().ok_or("the endpoint has no address")?;
+        let stream = TcpStream::connect(authority.as_str()).await?;
         stream.set_nodelay(true)?;
+        Self::over(stream, origin).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        origin: &Uri,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(WINDOW_BYTES)
@@ -131,16 +144,16 @@ pub(crate) struct Links(Vec<Slot>);
 struct Slot {
     /// The endpoint as it was given.
     name: String,
-    origin: Uri,
+    address: Address,
     /// Held while connecting, so that requests that wait for the same connection share it.
     link: Mutex<Option<Link>>,
 }
 
 impl Links {
-    pub(crate) fn new(endpoints: Vec<(String, Uri)>) -> Self {
-        let slot = |(name, origin)| Slot {
+    pub(crate) fn new(endpoints: Vec<(String, Address)>) -> Self {
+        let slot = |(name, address)| Slot {
             name,
-            origin,
+            address,
             link: Mutex::default(),
         };
         Self(endpoints.into_iter().map(slot).collect())
@@ -180,7 +193,7 @@ impl Links {
         let has_choice = self.0.len() > 1;
         let (link, unproven) = match standing {
             Some(link) => (link, doubtful),
-            None => (Link::open(&slot.origin).await?, true),
+            None => (Link::open(&slot.address).await?, true),
         };
         if unproven && has_choice {
             link.prove_alive().await?;

@@ -108,7 +108,10 @@ pub(crate) fn origin(text: &str) -> Result<Uri, Failure> {
 /// A usage failure if an endpoint cannot be read.
 pub(crate) fn client(endpoints: Vec<String>, timeout: Duration) -> Result<Client, Failure> {
     for text in &endpoints {
-        origin(text)?;
+        let is_socket = text.trim().starts_with("unix://");
+        if !is_socket {
+            origin(text)?;
+        }
     }
     let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX).max(1);
     let config = Config {

@@ -133,6 +133,7 @@ fn a_local_socket_is_for_its_owner_and_a_stale_one_is_replaced() {
     let socket = dir.path().join("client.sock");
     let url = format!("unix://{}", socket.display());
     let urls = format!("--listen-client-urls=http://127.0.0.1:0,{url}");
+    let put = ["put", "a", "1", "--endpoints", &url];
     let health = || get(UnixStream::connect(&socket).unwrap(), "/health");
 
     let member = start(&dir, &[&urls]);
@@ -141,6 +142,8 @@ fn a_local_socket_is_for_its_owner_and_a_stale_one_is_replaced() {
     assert!(health().starts_with("HTTP/1.1 200 OK"));
     let ports = std::fs::read_to_string(dir.join("ports")).unwrap();
     assert!(ports.contains(&format!("client={url}\n")), "{ports}");
+    assert!(synod().args(put).output().unwrap().status.success());
+    assert_eq!(member.output(&["get", "a"]), "a\n1\n");
 
     // Another member neither gets it nor takes it away.
     let other = [
