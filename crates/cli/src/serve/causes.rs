@@ -26,8 +26,8 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// A port that cannot be had.
-pub(super) fn port(url: &HttpUrl, port: u16, error: &io::Error) -> Failure {
+/// A port that cannot be had, which was asked for by that flag.
+pub(super) fn port(flag: &str, url: &HttpUrl, port: u16, error: &io::Error) -> Failure {
     if error.kind() == ErrorKind::AddrInUse {
         let other = port.checked_add(10_000).unwrap_or(12_379);
         return Failure::new(
@@ -35,24 +35,23 @@ pub(super) fn port(url: &HttpUrl, port: u16, error: &io::Error) -> Failure {
             format!(
                 "{url} is in use, most likely by etcd or another synod\n  \
                  who has it: ss -ltnp 'sport = :{port}'\n  \
-                 stop that process, or listen elsewhere: --listen-client-urls \
-                 http://127.0.0.1:{other}"
+                 stop that process, or listen elsewhere: {flag} http://127.0.0.1:{other}"
             ),
         );
     }
     let remedy = if error.kind() == ErrorKind::PermissionDenied {
-        "ports below 1024 belong to the system, choose another with --listen-client-urls"
+        "ports below 1024 belong to the system, choose another with"
     } else {
-        "--listen-client-urls needs an address of this machine"
+        "name an address of this machine in"
     };
     Failure::new(
         Exit::Usage,
-        format!("cannot listen on {url}: {error}; {remedy}"),
+        format!("cannot listen on {url}: {error}; {remedy} {flag}"),
     )
 }
 
-/// A socket of this machine that cannot be had.
-pub(super) fn socket(path: &Path, error: &io::Error) -> Failure {
+/// A socket of this machine that cannot be had, which was asked for by that flag.
+pub(super) fn socket(flag: &str, path: &Path, error: &io::Error) -> Failure {
     let at = path.display();
     if error.kind() == ErrorKind::AddrInUse {
         return Failure::new(
@@ -60,7 +59,7 @@ pub(super) fn socket(path: &Path, error: &io::Error) -> Failure {
             format!(
                 "unix://{at} is in use, most likely by another member\n  \
                  who has it: ss -lxp src '{at}'\n  \
-                 stop that process, or name another path in --listen-client-urls"
+                 stop that process, or name another path in {flag}"
             ),
         );
     }

@@ -41,15 +41,15 @@ impl Listening {
     /// With the first that cannot be had; none is open then.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
         let mut sockets = Vec::new();
-        let mut open = |listen: &Listen| -> Result<(Listener, Address), Failure> {
+        let mut open = |listen: &Listen, flag| -> Result<(Listener, Address), Failure> {
             match listen {
                 Listen::Port { url, address } => {
                     let (listener, port) = on_port(*address, config.reuse_port)
-                        .map_err(|error| causes::port(url, address.port(), &error))?;
+                        .map_err(|error| causes::port(flag, url, address.port(), &error))?;
                     Ok((listener.into(), Address::Http(url.with_port(port))))
                 }
                 Listen::Socket(path) => {
-                    let listener = on_socket(path)?;
+                    let listener = on_socket(path, flag)?;
                     sockets.push(SocketFile(path.clone()));
                     Ok((listener.into(), Address::Unix(path.clone())))
                 }
@@ -57,12 +57,12 @@ impl Listening {
         };
         let (mut listeners, mut clients, mut monitors) = (Vec::new(), Vec::new(), Vec::new());
         for listen in &config.listen_client {
-            let (listener, address) = open(listen)?;
+            let (listener, address) = open(listen, "--listen-client-urls")?;
             listeners.push(listener);
             clients.push(address);
         }
         for listen in &config.listen_metrics {
-            let (listener, address) = open(listen)?;
+            let (listener, address) = open(listen, "--listen-metrics-urls")?;
             listeners.push(listener.for_monitors());
             monitors.push(address);
         }
@@ -90,8 +90,8 @@ fn on_port(address: SocketAddr, reuse_port: bool) -> io::Result<(TcpListener, u1
 }
 
 /// A socket of this machine, for this user alone: whoever reaches it may do everything.
-fn on_socket(path: &Path) -> Result<UnixListener, Failure> {
-    let failed = |error: io::Error| causes::socket(path, &error);
+fn on_socket(path: &Path, flag: &str) -> Result<UnixListener, Failure> {
+    let failed = |error: io::Error| causes::socket(flag, path, &error);
     match outside::probe_socket(path) {
         Ok(()) => return Err(failed(ErrorKind::AddrInUse.into())),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -102,7 +102,7 @@ fn on_socket(path: &Path) -> Result<UnixListener, Failure> {
                     Exit::Usage,
                     format!(
                         "unix://{} is a file and no socket; nothing was changed: name another \
-                         path in --listen-client-urls",
+                         path in {flag}",
                         path.display()
                     ),
                 ));

@@ -186,6 +186,19 @@ fn monitors_have_a_port_of_their_own() {
     let ask = |path| get(std::net::TcpStream::connect(url.unwrap()).unwrap(), path);
     assert!(ask("/metrics").contains("\netcd_server_has_leader 1\n"));
     assert!(ask("/v3/kv/range").starts_with("HTTP/1.1 404"));
+
+    let taken = format!("http://{}", url.unwrap());
+    let other = ["--data-dir", &dir.join("other"), ANY_PORT[0]];
+    let (code, said) = failure(
+        etcd(&dir)
+            .args(other)
+            .args(["--listen-metrics-urls", &taken]),
+    );
+    assert_eq!(code, 10, "{said}");
+    assert!(
+        said.contains("listen elsewhere: --listen-metrics-urls"),
+        "{said}"
+    );
 }
 
 #[test]
