@@ -9,6 +9,7 @@
 //! single-threaded simulation.
 
 pub mod disk;
+pub mod histogram;
 pub mod limits;
 pub mod net;
 pub mod oneshot;
@@ -21,6 +22,7 @@ pub mod watch;
 pub mod world;
 
 pub use disk::{Disk, File};
+pub use histogram::Histogram;
 pub use limits::Limits;
 pub use net::{Lane, MemberId, Net};
 pub use planted::{Bug, planted};

@@ -42,6 +42,7 @@ pub use link::LinkError;
 pub use messages::describe;
 pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;
+pub use shared::Times;
 pub use snapshots::RestoreError;
 pub use watch::{WatchCreate, WatchEvent, WatchMessage, WatchRequester, WatchStream};
 
@@ -51,6 +52,7 @@ use proposer::{Leadership, Proposer};
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use synod_env::watch as latest;
 use synod_env::{Env, Instant, Limits, MemberId, queue};
@@ -100,7 +102,10 @@ impl Prepared {
         let status = engine.status();
         let first = Leadership::from(&*status.borrow());
         let (leads, leadership) = latest::channel(first);
-        env.spawn("leadership", follow_leadership(status, leads));
+        env.spawn(
+            "leadership",
+            follow_leadership(status, leads, Arc::clone(&shared)),
+        );
         let others = port.others().len();
         let inflight_max = shared.config.limits.batches_inflight_max.max(1);
         let (arriving, arrivals) = queue::bounded(others.max(1) * inflight_max);
@@ -139,9 +144,18 @@ impl Prepared {
 async fn follow_leadership(
     mut status: latest::Receiver<Status>,
     leads: latest::Sender<Leadership>,
+    shared: Arc<Shared>,
 ) {
+    let mut leader = None;
     loop {
-        let now = Leadership::from(&*status.borrow_seen());
+        let (now, leader_now) = {
+            let status = status.borrow_seen();
+            (Leadership::from(&*status), status.leader)
+        };
+        if leader_now.is_some() && leader_now != leader {
+            shared.leaders_seen.fetch_add(1, Ordering::Relaxed);
+            leader = leader_now;
+        }
         leads.send_if(|before| {
             let changed = *before != now;
             *before = now;
@@ -217,6 +231,24 @@ impl Node {
     #[must_use]
     pub fn watch_counts(&self) -> (usize, usize) {
         self.shared.hub.counts()
+    }
+
+    /// How long what this member does for its clients took.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.shared.times
+    }
+
+    /// Proposals of this member's clients whose outcome is awaited now.
+    #[must_use]
+    pub fn proposals_pending(&self) -> usize {
+        self.shared.pending.load(Ordering::Relaxed)
+    }
+
+    /// How often this member has seen a leader come, itself included.
+    #[must_use]
+    pub fn leaders_seen(&self) -> u64 {
+        self.shared.leaders_seen.load(Ordering::Relaxed)
     }
 
     /// Ends when the member cannot go on, with the reason.

@@ -125,6 +125,7 @@ impl Machine for Replica {
         let Some((last, epoch)) = entries.last().map(|entry| (entry.index, entry.epoch)) else {
             return;
         };
+        let began = self.shared.env.now();
         let mut events = Vec::new();
         let mut answers = Vec::new();
         let mut bytes = 0;
@@ -149,6 +150,8 @@ impl Machine for Replica {
             // Whoever gave up waiting learns nothing; the command is done all the same.
             drop(reply.send(answer));
         }
+        let took = self.shared.env.now().saturating_since(began);
+        self.shared.times.apply.record(took);
     }
 
     fn snapshot(&mut self, at: Index, position: Bytes) -> BoxFuture<'static, io::Result<()>> {

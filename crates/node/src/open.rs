@@ -2,7 +2,7 @@
 
 use crate::machine::Replica;
 use crate::roots::Roots;
-use crate::shared::Shared;
+use crate::shared::{Shared, Times};
 use crate::snapshots::{self, RestoreError, Restored, Snapshots};
 use crate::watch::Hub;
 use crate::{Config, Prepared};
@@ -85,7 +85,11 @@ pub async fn open(env: &Env, config: Config, founding: &Founding) -> Result<Open
     let roots = Roots::new(root, applied);
     let (sender, proposals) = queue::bounded(config.limits.proposals_waiting_max);
     let snapshots = Snapshots::new(env.clone(), store, config.limits.snapshot_chunk_bytes);
-    let shared = Shared::new(env.clone(), config, &identity, roots, hub, sender);
+    let times = Times {
+        log_sync: log.sync_times(),
+        ..Times::default()
+    };
+    let shared = Shared::new(env.clone(), config, &identity, roots, hub, sender, times);
     let shared = Arc::new(shared);
     let machine = Box::new(Replica::new(state, Arc::clone(&shared), snapshots));
     let prepared = Prepared { shared, proposals };

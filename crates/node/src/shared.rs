@@ -7,9 +7,9 @@ use crate::leases::LeaseClock;
 use crate::roots::Roots;
 use crate::watch::Hub;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use synod_env::{Env, Instant, MemberId, Reading, oneshot, queue, watch};
+use synod_env::{Env, Histogram, Instant, MemberId, Reading, oneshot, queue, watch};
 use synod_log::Epoch;
 use synod_state::command::Command;
 use synod_state::reply::Reply;
@@ -31,11 +31,41 @@ pub(crate) struct Shared {
     reign: watch::Sender<u64>,
     /// The epoch of the last entry applied.
     applied_epoch: AtomicU64,
+    pub(crate) times: Times,
+    /// Proposals whose outcome is awaited.
+    pub(crate) pending: AtomicUsize,
+    /// Leaders that this member has seen come.
+    pub(crate) leaders_seen: AtomicU64,
     log_bytes: AtomicU64,
     /// Of those, what the last snapshot that began is to cover.
     snapshot_covers: AtomicU64,
     stopping: AtomicBool,
     stop_reason: Mutex<Option<String>>,
+}
+
+/// How long what a member does for its clients took, for those who watch over it.
+#[derive(Clone, Debug, Default)]
+pub struct Times {
+    /// Making a group of log records durable, in vain or not.
+    pub log_sync: Arc<Histogram>,
+    /// Applying what was committed together, up to the answers.
+    pub apply: Arc<Histogram>,
+}
+
+/// Counts a proposal while its outcome is awaited.
+struct Pending<'a>(&'a AtomicUsize);
+
+impl<'a> Pending<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// This member leads, and its reign is in the state.
@@ -67,6 +97,7 @@ impl Shared {
         roots: Roots,
         hub: Hub,
         proposals: queue::Sender<Proposal>,
+        times: Times,
     ) -> Self {
         Self {
             env,
@@ -79,6 +110,9 @@ impl Shared {
             reigning: Mutex::new(None),
             reign: watch::channel(roots.latest().reign()).0,
             applied_epoch: AtomicU64::new(0),
+            times,
+            pending: AtomicUsize::new(0),
+            leaders_seen: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
             snapshot_covers: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -93,6 +127,7 @@ impl Shared {
         mut command: Command,
         deadline: Instant,
     ) -> Result<Reply, Failure> {
+        let _pending = Pending::begin(&self.pending);
         loop {
             if self.is_stopping() {
                 return Err(Failure::Stopped);

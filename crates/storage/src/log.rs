@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use synod_env::{Bug, Env, Limits, oneshot, planted, watch};
+use synod_env::{Bug, Env, Histogram, Limits, oneshot, planted, watch};
 
 pub(crate) use index::{Index, Slot};
 pub(crate) use state::{Used, apply};
@@ -185,6 +185,7 @@ struct Shared {
     /// One above the last durable index; 0 if there is none.
     durable_end: AtomicU64,
     health: watch::Sender<Health>,
+    sync_times: Arc<Histogram>,
 }
 
 impl Shared {
@@ -257,6 +258,7 @@ impl Log {
             state: Mutex::new(state),
             options,
             health,
+            sync_times: Arc::default(),
         });
         writing::write_opening_marker(&shared).await?;
         env.spawn_dedicated("synod-log", writing::run(Arc::clone(&shared)));
@@ -353,6 +355,12 @@ impl Log {
             bytes,
         };
         Ok((room, count))
+    }
+
+    /// How long the syncs of groups took, those that failed included.
+    #[must_use]
+    pub fn sync_times(&self) -> Arc<Histogram> {
+        Arc::clone(&self.0.shared.sync_times)
     }
 
     /// True while there is room for some dozens of votes and blank entries, which may use all of

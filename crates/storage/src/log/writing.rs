@@ -52,11 +52,20 @@ async fn write_through(shared: &Shared, write: &Write) -> io::Result<()> {
         .await?;
     if planted(Bug::AckBeforeSync) {
         complete(shared);
-        return write.segment.file.sync().await;
+        return sync(shared, write).await;
     }
-    write.segment.file.sync().await?;
+    sync(shared, write).await?;
     complete(shared);
     Ok(())
+}
+
+/// Syncs a group, and counts how long that took.
+async fn sync(shared: &Shared, write: &Write) -> io::Result<()> {
+    let began = shared.env.now();
+    let synced = write.segment.file.sync().await;
+    let took = shared.env.now().saturating_since(began);
+    shared.sync_times.record(took);
+    synced
 }
 
 fn complete(shared: &Shared) {
