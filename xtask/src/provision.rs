@@ -79,6 +79,31 @@ pub(crate) fn python() -> Result<PathBuf, Trouble> {
     Ok(python)
 }
 
+/// A folder with the checks of `interop/node` and the packages that its lock file names.
+pub(crate) fn node_client() -> Result<PathBuf, Trouble> {
+    world::output_of(Command::new("node").arg("--version")).map_err(Trouble::Missing)?;
+    let source = world::root().join("interop/node");
+    let target = folder().join("node");
+    world::create_dir(&target).map_err(Trouble::Broken)?;
+    let copy = |name: &str| {
+        let text = world::read(&source.join(name))?;
+        world::write(&target.join(name), &text)?;
+        Ok(text)
+    };
+    copy("checks.js").map_err(Trouble::Broken)?;
+    copy("package.json").map_err(Trouble::Broken)?;
+    let wanted = copy("package-lock.json").map_err(Trouble::Broken)?;
+    let stamp = target.join("installed.json");
+    if world::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(target);
+    }
+    let mut install = Command::new("npm");
+    install.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    world::output_of(install.current_dir(&target)).map_err(Trouble::Missing)?;
+    world::write(&stamp, &wanted).map_err(Trouble::Broken)?;
+    Ok(target)
+}
+
 /// Builds the Rust client in its own workspace, with a `protoc` that the registry carries.
 pub(crate) fn rust_client() -> Result<PathBuf, Trouble> {
     let workspace = world::root().join("interop/rust");

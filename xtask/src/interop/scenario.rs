@@ -5,12 +5,16 @@
 //! exit code if that is not zero. Everything else is prose. `UPDATE=1 cargo xtask interop --against
 //! etcd` records the answers of a real etcd.
 //!
-//! Besides `etcdctl …` there are commands for what happens beside the client:
+//! A command is the client's, `etcdctl …` or `curl …`; and there are others for what happens beside
+//! it:
 //!
 //! - `start NAME etcdctl …` runs a command in the background;
 //! - `read NAME N` waits for N more lines of it;
 //! - `stop NAME` interrupts it and takes what it still prints;
 //! - `kill-member` kills the server as a power cut would, and starts it again on its data.
+//!
+//! A line that begins with `since:` says that the scenario is for a newer etcd than the one that is
+//! fetched, against which it is not played.
 //!
 //! What differs from run to run is given a name before it is compared: long hexadecimal numbers
 //! become `<id1>`, `<id2>` in their order of appearance (and may be used so in later commands),
@@ -27,7 +31,7 @@ use crate::recorded::matches;
 use crate::{Outcome, process, world};
 use background::Background;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,6 +50,15 @@ const UNSTEADY_FIELDS: [&str; 7] = [
 
 /// Shorter runs of hexadecimal digits are words and counts.
 const ID_DIGITS_MIN: usize = 12;
+
+/// The client that the commands of a scenario are for.
+pub(super) struct Client {
+    /// The first word of its commands.
+    pub(super) name: &'static str,
+    pub(super) program: PathBuf,
+    /// Flags that each command begins with.
+    pub(super) flags: &'static [&'static str],
+}
 
 /// A scenario file, in the order of its lines.
 struct Scenario {
@@ -71,13 +84,13 @@ struct Step {
 /// When the scenario cannot be run at all; a wrong answer is counted in `tally`.
 pub(super) fn run(
     path: &Path,
-    etcdctl: &Path,
+    client: &Client,
     member: Member,
     update: bool,
     tally: &mut Tally,
 ) -> Outcome {
     let mut scenario = Scenario::parse(&world::read(path)?);
-    let mut stage = Stage::new(etcdctl, member);
+    let mut stage = Stage::new(client, member);
     for part in &mut scenario.parts {
         let Part::Step(step) = part else { continue };
         let printed = match stage.play(step) {
@@ -183,17 +196,17 @@ impl Step {
 /// Where a scenario is played: a member, the client, what runs in the background, and the names
 /// given so far.
 struct Stage<'a> {
-    etcdctl: &'a Path,
+    client: &'a Client,
     member: Member,
     background: BTreeMap<String, Background>,
     names: Names,
 }
 
 impl<'a> Stage<'a> {
-    fn new(etcdctl: &'a Path, member: Member) -> Self {
+    fn new(client: &'a Client, member: Member) -> Self {
         let names = Names::new(&member);
         Self {
-            etcdctl,
+            client,
             member,
             background: BTreeMap::new(),
             names,
@@ -205,8 +218,10 @@ impl<'a> Stage<'a> {
         let words = words(&self.names.insert_into(&step.command));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let lines = match words.as_slice() {
-            ["etcdctl", arguments @ ..] => self.run_to_end(arguments, &step.input)?,
-            ["start", name, "etcdctl", arguments @ ..] => {
+            [client, arguments @ ..] if *client == self.client.name => {
+                self.run_to_end(arguments, &step.input)?
+            }
+            ["start", name, client, arguments @ ..] if *client == self.client.name => {
                 let background = Background::start(&mut self.control(arguments))?;
                 self.background.insert((*name).to_owned(), background);
                 Vec::new()
@@ -239,8 +254,9 @@ impl<'a> Stage<'a> {
     }
 
     fn control(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.etcdctl);
+        let mut command = Command::new(&self.client.program);
         command
+            .args(self.client.flags)
             .args(arguments)
             .env("ETCDCTL_ENDPOINTS", self.member.endpoint());
         command
@@ -342,8 +358,8 @@ fn replace_unsteady(line: &str) -> String {
             .any(|name| name.eq_ignore_ascii_case(field));
         let value = piece.trim_start();
         let end = value.find([',', '}']).unwrap_or(value.len());
-        // A key's version is its own affair; a server's is text.
-        let is_key_version = field.eq_ignore_ascii_case("version") && !value.starts_with('"');
+        // A key's version is its own affair; a server's has points in it.
+        let is_key_version = field.eq_ignore_ascii_case("version") && !value[..end].contains('.');
         if is_unsteady && end > 0 && !is_key_version {
             text.push_str(&piece[..piece.len() - value.len()]);
             text.push_str("<n>");
