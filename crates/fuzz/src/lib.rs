@@ -22,6 +22,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("command", state::command),
     ("engine_message", synod_raft::fuzzing::message),
     ("history", texts::history),
+    ("json", synod_server::fuzzing::json),
     ("log_file", kept::log_file),
     ("member_frame", synod_protocols::fuzzing::frame),
     ("member_message", synod_node::fuzzing::message),

@@ -1,5 +1,9 @@
 //! Doors for fuzzing to what clients can send.
 
+use crate::gateway::json;
+use crate::gateway::values::Cutter;
+use crate::methods::Method;
+use crate::schema;
 use crate::translate;
 use prost::Message;
 use synod_api::etcdserverpb as pb;
@@ -53,6 +57,33 @@ pub fn message(bytes: &[u8]) {
             if let Some(pb::watch_request::RequestUnion::CreateRequest(create)) = request {
                 let _create = translate::watch_create(create);
             }
+        }
+    }
+}
+
+/// JSON for the gateway: the first byte chooses the method, the rest is the body.
+///
+/// # Panics
+/// If a message is not read again as it was written.
+pub fn json(bytes: &[u8]) {
+    let Some((which, body)) = bytes.split_first() else {
+        return;
+    };
+    let method = Method::ALL[usize::from(*which) % Method::ALL.len()];
+    let (input, _) = schema::messages(method);
+    let mut cutter = Cutter::new(1 << 20);
+    cutter.push(body);
+    let mut values = Vec::new();
+    while let Ok(Some(value)) = cutter.cut() {
+        values.push(value);
+    }
+    values.extend(cutter.rest());
+    for value in values {
+        if let Ok(message) = json::read(&input, &value) {
+            let mut written = Vec::new();
+            json::write(&message, &mut written);
+            let again = json::read(&input, &written).map(|again| again.encode_to_vec());
+            assert_eq!(again, Ok(message.encode_to_vec()));
         }
     }
 }

@@ -14,10 +14,10 @@
 //! What waits for a client that does not read is what gRPC would let wait, and one line.
 
 mod answers;
-mod json;
+pub(crate) mod json;
 mod paths;
 mod status;
-mod values;
+pub(crate) mod values;
 mod websocket;
 
 pub(crate) use answers::Lines;
