@@ -5,6 +5,7 @@
 //! is one buffer of the exact size. Streams go through tonic.
 
 use crate::gateway::{Lines, Requests};
+use crate::metrics::{Counter, Metrics};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response};
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use prost::Message;
 use std::future::{Ready, poll_fn, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::Status;
@@ -40,8 +42,8 @@ enum Kind {
     Trailers,
     /// Plain HTTP.
     Plain(Bytes),
-    /// As many messages as there will be.
-    Stream(tonic::body::Body),
+    /// As many messages as there will be, and where they are counted.
+    Stream(tonic::body::Body, Arc<Metrics>),
     /// The same as lines of JSON.
     Lines(Box<Lines>),
 }
@@ -66,8 +68,12 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Kind::Stream(stream) = &mut self.0 {
-            return Pin::new(stream).poll_frame(cx);
+        if let Kind::Stream(stream, metrics) = &mut self.0 {
+            let frame = Pin::new(stream).poll_frame(cx);
+            if let Poll::Ready(Some(Ok(frame))) = &frame {
+                metrics.sent_bytes.add(length(frame));
+            }
+            return frame;
         }
         if let Kind::Lines(lines) = &mut self.0 {
             return lines
@@ -85,7 +91,7 @@ impl http_body::Body for Body {
                 Some(Ok(Frame::trailers(trailers)))
             }
             Kind::Plain(text) => Some(Ok(Frame::data(text))),
-            Kind::Empty | Kind::Stream(_) | Kind::Lines(_) => None,
+            Kind::Empty | Kind::Stream(..) | Kind::Lines(_) => None,
         })
     }
 
@@ -94,7 +100,7 @@ impl http_body::Body for Body {
             Kind::Empty => true,
             Kind::Message(_) | Kind::Trailers | Kind::Lines(_) => false,
             Kind::Plain(text) => text.is_empty(),
-            Kind::Stream(stream) => stream.is_end_stream(),
+            Kind::Stream(stream, _) => stream.is_end_stream(),
         }
     }
 
@@ -106,7 +112,7 @@ impl http_body::Body for Body {
             Kind::Plain(text) => {
                 SizeHint::with_exact(u64::try_from(text.len()).expect("a length fits"))
             }
-            Kind::Stream(stream) => stream.size_hint(),
+            Kind::Stream(stream, _) => stream.size_hint(),
         }
     }
 }
@@ -115,6 +121,8 @@ impl http_body::Body for Body {
 pub(crate) enum Inbound {
     /// As the client sent it.
     Wire(Incoming),
+    /// The same, and where it is counted.
+    Counted(Incoming, Arc<Metrics>),
     /// Made from JSON.
     Json(Box<Requests>),
 }
@@ -129,19 +137,32 @@ impl http_body::Body for Inbound {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match &mut *self {
             Self::Wire(body) => Pin::new(body).poll_frame(cx),
+            Self::Counted(body, metrics) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &frame {
+                    metrics.received_bytes.add(length(frame));
+                }
+                frame
+            }
             Self::Json(requests) => requests.poll_frame(cx).map(|frame| frame.map(Ok)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Wire(body) => body.is_end_stream(),
+            Self::Wire(body) | Self::Counted(body, _) => body.is_end_stream(),
             Self::Json(requests) => requests.is_end(),
         }
     }
 }
 
-/// Reads the one message of a unary request.
+/// Bytes of messages in a frame.
+fn length(frame: &Frame<Bytes>) -> u64 {
+    let length = frame.data_ref().map_or(0, Bytes::len);
+    u64::try_from(length).expect("a length fits")
+}
+
+/// Reads the one message of a unary request, and counts its bytes.
 ///
 /// # Errors
 /// If it is larger than `message_bytes_max`, compressed, cut short, or not the message that the
@@ -149,6 +170,7 @@ impl http_body::Body for Inbound {
 pub(crate) async fn receive<M: Message + Default>(
     mut body: Inbound,
     message_bytes_max: usize,
+    received: &Counter,
 ) -> Result<M, Status> {
     // Nearly always the whole request is in the first frame.
     let mut framed = next_data(&mut body).await?.unwrap_or_default();
@@ -177,6 +199,7 @@ pub(crate) async fn receive<M: Message + Default>(
             "a unary request must hold exactly one message",
         ));
     }
+    received.add(u64::try_from(framed.len()).expect("a length fits"));
     let message = framed.split_off(PREFIX_BYTES);
     M::decode(message)
         .map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
@@ -229,8 +252,8 @@ pub(crate) fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// The response of a unary call that succeeded.
-pub(crate) fn reply<M: Message>(message: &M) -> Response<Body> {
+/// The response of a unary call that succeeded; its bytes are counted.
+pub(crate) fn reply<M: Message>(message: &M, sent: &Counter) -> Response<Body> {
     let length = message.encoded_len();
     let Ok(length_on_wire) = u32::try_from(length) else {
         return refuse(&Status::resource_exhausted(format!(
@@ -243,6 +266,7 @@ pub(crate) fn reply<M: Message>(message: &M) -> Response<Body> {
     message
         .encode(&mut framed)
         .expect("the buffer has the message's length");
+    sent.add(u64::try_from(framed.len()).expect("a length fits"));
     let mut response = Response::new(Body(Kind::Message(framed.freeze())));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
@@ -263,6 +287,7 @@ pub(crate) fn refuse(status: &Status) -> Response<Body> {
 pub(crate) async fn stream<Q, R, S>(
     request: Request<Inbound>,
     message_bytes_max: usize,
+    metrics: &Arc<Metrics>,
     open: impl FnOnce(Streaming<Q>) -> S + Send,
 ) -> Response<Body>
 where
@@ -270,22 +295,26 @@ where
     R: Message + Send + 'static,
     S: futures_util::Stream<Item = Result<R, Status>> + Send + 'static,
 {
+    let request = request.map(|body| match body {
+        Inbound::Wire(body) => Inbound::Counted(body, Arc::clone(metrics)),
+        counted @ (Inbound::Counted(..) | Inbound::Json(_)) => counted,
+    });
     Grpc::new(ProstCodec::<R, Q>::default())
         .max_decoding_message_size(message_bytes_max)
         .streaming(Opening(Some(open)), request)
         .await
-        .map(|body| Body(Kind::Stream(body)))
+        .map(|body| Body(Kind::Stream(body, Arc::clone(metrics))))
 }
 
 /// Answers one request with a stream.
-pub(crate) fn respond_stream<R, S>(responses: S) -> Response<Body>
+pub(crate) fn respond_stream<R, S>(responses: S, metrics: Arc<Metrics>) -> Response<Body>
 where
     R: Message + Default + Send + 'static,
     S: futures_util::Stream<Item = Result<R, Status>> + Send + 'static,
 {
     let encoder = ProstCodec::<R, R>::default().encoder();
     let body = EncodeBody::new_server(encoder, responses, None, Default::default(), None);
-    let mut response = Response::new(Body(Kind::Stream(tonic::body::Body::new(body))));
+    let mut response = Response::new(Body(Kind::Stream(tonic::body::Body::new(body), metrics)));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }

@@ -1,15 +1,13 @@
-//! What the client port serves beside gRPC: `/health`, `/version`, `/metrics`.
+//! What the client port serves beside gRPC: the gateway, probes, `/version`, `/metrics`.
 
-use crate::call::Call;
 use crate::gateway::Afterwards;
 use crate::grpc::Body;
-use crate::maintenance::alarm_name;
+use crate::probes::Asked;
 use crate::{Server, gateway, metrics};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
-use synod_node::Consistency;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -46,7 +44,8 @@ impl Server {
     /// Answers a request for what can be seen of the member.
     async fn look_at(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
-        if !matches!(path, "/health" | "/version" | "/metrics") {
+        let asked = Asked::at(path);
+        if asked.is_none() && !matches!(path, "/health" | "/version" | "/metrics") {
             return text_error(StatusCode::NOT_FOUND, "404 page not found");
         }
         if request.method() != Method::GET {
@@ -54,6 +53,9 @@ impl Server {
             let get = HeaderValue::from_static("GET");
             response.headers_mut().insert(ALLOW, get);
             return response;
+        }
+        if let Some(asked) = asked {
+            return self.probe(asked, &request).await;
         }
         match path {
             "/health" => self.health(&request).await,
@@ -68,55 +70,6 @@ impl Server {
             "/metrics" => respond(StatusCode::OK, PROMETHEUS, metrics::render(&self)),
             other => unreachable!("{other} is known but not served"),
         }
-    }
-
-    /// Healthy is a member that can read, and about which no alarm is raised.
-    async fn health(&self, request: &Request<Incoming>) -> Response<Body> {
-        let query = request.uri().query().unwrap_or("");
-        let given = |wanted: &str| query.split('&').any(|parameter| parameter == wanted);
-        let call = Call::new(self.node.now(), request.headers(), self.timeout_max());
-        match self
-            .ailment(call, given("serializable=true"), |alarm| {
-                given(&format!("exclude={alarm}"))
-            })
-            .await
-        {
-            None => {
-                self.metrics.health_successes.add(1);
-                respond(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#)
-            }
-            Some(reason) => {
-                self.metrics.health_failures.add(1);
-                let body = format!(r#"{{"health":"false","reason":"{reason}"}}"#);
-                respond(StatusCode::SERVICE_UNAVAILABLE, JSON, body)
-            }
-        }
-    }
-
-    /// What is wrong, in a few words without quotes.
-    async fn ailment(
-        &self,
-        call: Call,
-        serializable: bool,
-        passes_over: impl Fn(&str) -> bool,
-    ) -> Option<String> {
-        let root = self.node.root();
-        let mut alarms = root.alarms().map(|alarm| alarm_name(alarm.kind));
-        if let Some(alarm) = alarms.find(|alarm| !passes_over(alarm)) {
-            return Some(format!("ALARM {alarm}"));
-        }
-        if serializable {
-            return None;
-        }
-        if self.node.status().leader.is_none() {
-            return Some("RAFT NO LEADER".into());
-        }
-        let read = self
-            .node
-            .read(Consistency::Linearizable, call.deadline)
-            .await;
-        read.err()
-            .map(|failure| format!("RANGE ERROR:{}", call.status(&failure).message()))
     }
 }
 

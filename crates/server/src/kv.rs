@@ -30,12 +30,15 @@ impl Server {
         request: pb::PutRequest,
         call: Call,
     ) -> Result<pb::PutResponse, Status> {
+        let bytes = request.key.len() + request.value.len();
         let command = Command::Put(translate::put(request));
         let Reply { revision, body } = self.propose(command, call).await?;
         let Body::Put(reply) = body else {
             mismatch(&body)
         };
         self.metrics.puts.add(1);
+        let bytes = u64::try_from(bytes).expect("a length fits");
+        self.metrics.put_bytes.add(bytes);
         Ok(translate::put_reply(reply, self.header(revision)))
     }
 
@@ -101,7 +104,10 @@ impl Server {
             Consistency::Linearizable
         };
         let read = self.node.read(consistency, call.deadline).await;
-        read.map_err(|failure| call.status(&failure))
+        read.map_err(|failure| {
+            self.metrics.reads_failed.add(1);
+            call.status(&failure)
+        })
     }
 
     /// Proposes a command and awaits its outcome.

@@ -33,6 +33,7 @@ impl Server {
         let Body::LeaseGrant { lease, ttl_ms: _ } = body else {
             mismatch(&body)
         };
+        self.metrics.leases_granted.add(1);
         Ok(pb::LeaseGrantResponse {
             header: Some(self.header(revision)),
             id: lease,
@@ -51,6 +52,7 @@ impl Server {
             .propose(Command::LeaseRevoke { lease: id }, call)
             .await?;
         let Body::Nothing = body else { mismatch(&body) };
+        self.metrics.leases_revoked.add(1);
         Ok(pb::LeaseRevokeResponse {
             header: Some(self.header(revision)),
         })
@@ -133,6 +135,7 @@ impl Server {
             .lease_keep_alive(id, call.deadline)
             .await
             .map_err(|failure| call.status(&failure))?;
+        self.metrics.leases_renewed.add(1);
         Ok(pb::LeaseKeepAliveResponse {
             header: Some(header),
             id,

@@ -25,6 +25,7 @@ mod lock;
 mod maintenance;
 mod methods;
 mod metrics;
+mod probes;
 mod range_stream;
 mod reflection;
 mod route;
@@ -75,6 +76,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long requests that are under way may take when the server stops.
     pub drain: Duration,
+    /// How long a client may take to read one message of a snapshot before it is given up.
+    pub reader_stall_max: Duration,
     /// How long no leader may be known before the streams and waits of clients that insist on one
     /// are ended.
     pub leaderless_max: Duration,
@@ -107,6 +110,7 @@ impl Config {
             keep_alive_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
+            reader_stall_max: Duration::from_secs(60),
             // Three times its election timeout.
             leaderless_max: Duration::from_secs(3),
             gateway: true,
@@ -131,10 +135,11 @@ pub(crate) struct Server {
 
 impl Server {
     fn new(node: Node, config: Config) -> Self {
+        let metrics = Arc::new(Metrics::new(node.env().clone()));
         Self {
             node,
             config,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             stopping: Arc::default(),
             leaderless: Leaderless::default(),
             scans: Scans::default(),

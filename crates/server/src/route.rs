@@ -47,8 +47,9 @@ impl Server {
         request: Request<Inbound>,
     ) -> Response<Body> {
         let server = self;
-        let handling = Handling::begin(&server.metrics, method);
-        let call = Call::new(server.node.now(), request.headers(), server.timeout_max());
+        let now = server.node.now();
+        let handling = Handling::begin(&server.metrics, method, now);
+        let call = Call::new(now, request.headers(), server.timeout_max());
         if !call.is_version_text {
             return refuse(handling, &errors::CLIENT_VERSION.with_outcome(false));
         }
@@ -76,10 +77,10 @@ impl Server {
         // Reads the message and makes the stream of responses.
         macro_rules! stream {
             (|$message:ident, $end:ident| $responses:expr) => {{
-                let $end = end();
+                let ($end, metrics) = (end(), Arc::clone(&server.metrics));
                 Box::pin(async move {
                     match server.receive(request, call).await {
-                        Ok($message) => grpc::respond_stream($responses),
+                        Ok($message) => grpc::respond_stream($responses, metrics),
                         Err(status) => refuse(handling, &status),
                     }
                 })
@@ -105,7 +106,13 @@ impl Server {
                     let (serve, end) = (Arc::clone(&server), end());
                     let responses =
                         |requests| Responses::new(serve, requests, watches, end, handling);
-                    Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+                    Box::pin(grpc::stream(
+                        request,
+                        message_bytes_max,
+                        &server.metrics,
+                        responses,
+                    ))
+                    .await
                 }
                 Err(failure) => refuse(handling, &call.status(&failure)),
             },
@@ -114,8 +121,15 @@ impl Server {
             Method::LeaseRevoke => rare!(|m| server.lease_revoke(m, call).await),
             Method::LeaseKeepAlive => {
                 let end = end();
+                let metrics = Arc::clone(&server.metrics);
                 let responses = |requests| server.lease_keep_alive(requests, end, handling);
-                Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+                Box::pin(grpc::stream(
+                    request,
+                    message_bytes_max,
+                    &metrics,
+                    responses,
+                ))
+                .await
             }
             Method::LeaseTimeToLive => rare!(|m| server.lease_time_to_live(m, call).await),
             Method::LeaseLeases => rare!(|m| server.lease_leases(m, call).await),
@@ -168,7 +182,13 @@ impl Server {
             Method::Reflection | Method::ReflectionAlpha => {
                 let end = end();
                 let responses = |requests| reflect(requests, end, handling);
-                Box::pin(grpc::stream(request, message_bytes_max, responses)).await
+                Box::pin(grpc::stream(
+                    request,
+                    message_bytes_max,
+                    &server.metrics,
+                    responses,
+                ))
+                .await
             }
 
             Method::Lock => rare!(|m| server.lock(m, call).await),
@@ -195,7 +215,8 @@ impl Server {
         request: Request<Inbound>,
         call: Call,
     ) -> Result<M, Status> {
-        let message = grpc::receive(request.into_body(), self.message_bytes_max());
+        let received = &self.metrics.received_bytes;
+        let message = grpc::receive(request.into_body(), self.message_bytes_max(), received);
         match self.node.env().deadline(call.deadline, message).await {
             Ok(message) => message,
             Err(DeadlinePassed) => Err(call.status(&Failure::TimedOut)),
@@ -225,7 +246,7 @@ fn finish<M: Message>(mut handling: Handling, answer: Result<M, Status>) -> Resp
     match answer {
         Ok(message) => {
             handling.end(Code::Ok);
-            grpc::reply(&message)
+            grpc::reply(&message, handling.sent_bytes())
         }
         Err(status) => refuse(handling, &status),
     }

@@ -17,6 +17,11 @@ pub(crate) struct Scans(Arc<AtomicUsize>);
 pub(crate) struct Scan(Arc<AtomicUsize>);
 
 impl Scans {
+    /// Scans that are under way now.
+    pub(crate) fn under_way(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Takes a place for a scan, if there is one.
     pub(crate) fn begin(&self) -> Result<Scan, Status> {
         let under_way = self.0.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
 use super::{Body, message_length, refuse, reply, timeout};
+use crate::metrics::Counter;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
 use http_body::Body as _;
@@ -107,7 +108,8 @@ fn a_reply_is_one_framed_message_and_the_trailers_of_success() {
         header: Some(header),
         prev_kv: None,
     };
-    let response = reply(&message);
+    let sent = Counter::default();
+    let response = reply(&message, &sent);
     assert_eq!(response.headers()["content-type"], "application/grpc");
     assert_eq!(response.body().size_hint().exact(), None);
     let (data, trailers) = frames(response.into_body());
@@ -115,6 +117,7 @@ fn a_reply_is_one_framed_message_and_the_trailers_of_success() {
         data,
         [Bytes::from_static(&[0, 0, 0, 0, 4, 0x0a, 2, 0x18, 5])]
     );
+    assert_eq!(sent.get(), 9);
     assert_eq!(
         trailers.expect("a success has trailers")["grpc-status"],
         "0"
@@ -123,7 +126,7 @@ fn a_reply_is_one_framed_message_and_the_trailers_of_success() {
 
 #[test]
 fn an_empty_message_is_a_message() {
-    let (data, trailers) = frames(reply(&pb::StatusRequest {}).into_body());
+    let (data, trailers) = frames(reply(&pb::StatusRequest {}, &Counter::default()).into_body());
     assert_eq!(data, [Bytes::from_static(&[0; 5])]);
     assert!(trailers.is_some());
 }

@@ -133,3 +133,22 @@ async fn the_gateway_can_be_left_out() {
     let (status, _, _) = post(&member, "/v3/kv/put", r#"{"key":"YQ=="}"#).await;
     assert_eq!(status, "HTTP/1.1 404 Not Found");
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_watches_no_longer() {
+    let member = start().await;
+    let mut watch = Conversation::open(&member, "/v3/watch").await;
+    watch.say(r#"{"create_request":{"key":"YQ=="}}"#).await;
+    watch.line().await;
+    // Whether it has said all it has to say or not.
+    let mut ended = Conversation::open(&member, "/v3/watch").await;
+    ended.say(r#"{"create_request":{"key":"YQ=="}}"#).await;
+    let last_chunk = ended.stream.write_all(b"0\r\n\r\n").await;
+    last_chunk.expect(OPEN);
+    ended.line().await;
+    assert_eq!(member.node.watch_counts(), (2, 2));
+    drop((watch, ended));
+    while member.node.watch_counts() != (0, 0) {
+        soon(member.node.env().sleep(Duration::from_millis(5))).await;
+    }
+}

@@ -115,6 +115,13 @@ async fn metrics_count_what_was_served() {
         "etcd_server_has_leader 1",
         "etcd_server_is_leader 1",
         "etcd_debugging_mvcc_current_revision 3",
+        "etcd_debugging_mvcc_total_put_size_in_bytes 8",
+        "etcd_server_proposals_pending 0",
+        "etcd_server_leader_changes_seen_total 1",
+        r#"synod_request_seconds_count{outcome="done"} 2"#,
+        r#"synod_request_seconds_count{outcome="refused"} 1"#,
+        r#"synod_request_seconds_bucket{outcome="timed_out",le="+Inf"} 0"#,
+        &format!("grpc_server_handling_seconds_count{{{put}}} 3"),
         r#"etcd_server_version{server_version="3.6.4"} 1"#,
         r#"etcd_cluster_version{cluster_version="3.6.0"} 1"#,
         &format!("grpc_server_started_total{{{put}}} 3"),
@@ -125,6 +132,17 @@ async fn metrics_count_what_was_served() {
             text.lines().any(|found| found == line),
             "{line} is not in:\n{text}"
         );
+    }
+    // What was made durable and applied took some time, and what was sent some bytes.
+    for name in [
+        "etcd_disk_wal_fsync_duration_seconds_count",
+        "etcd_disk_backend_commit_duration_seconds_count",
+        "etcd_network_client_grpc_received_bytes_total",
+        "etcd_network_client_grpc_sent_bytes_total",
+    ] {
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        let value: f64 = value.expect(name).trim().parse().expect(name);
+        assert!(value > 0.0, "{name} {value}");
     }
     // Each metric has a type, and is there once.
     let mut names: Vec<&str> = text

@@ -15,6 +15,7 @@ mod lock;
 mod maintenance;
 mod member;
 mod others;
+mod probes;
 mod range_stream;
 mod reflection;
 mod watch;

@@ -251,3 +251,38 @@ async fn the_leadership_is_moved_by_the_leader_to_a_member_only() {
         (Code::FailedPrecondition, "etcdserver: not leader".into())
     );
 }
+
+#[tokio::test]
+async fn who_does_not_read_a_snapshot_is_given_up() {
+    let mut config = config();
+    config.reader_stall_max = std::time::Duration::from_millis(20);
+    let member = start_with(Limits::default(), config).await;
+    // More than is sent ahead of a client and under way to it.
+    let value = "x".repeat(1 << 20);
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        member.put(key, &value).await;
+    }
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        let stream = soon(client(&member).snapshot(pb::SnapshotRequest {})).await;
+        held.push(stream.expect("there is room for eight").into_inner());
+    }
+    // The ninth waits for nobody but those who do not read.
+    let ninth = loop {
+        match soon(client(&member).snapshot(pb::SnapshotRequest {})).await {
+            Ok(stream) => break stream.into_inner(),
+            Err(status) => assert_eq!(status.code(), Code::ResourceExhausted),
+        }
+    };
+    drop(ninth);
+    let mut first = held.swap_remove(0);
+    let ended = loop {
+        match soon(first.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("half a snapshot was told to be whole"),
+            Err(status) => break status,
+        }
+    };
+    let expected = (Code::Unavailable, "etcdserver: request timed out");
+    assert_eq!((ended.code(), ended.message()), expected);
+}
