@@ -48,7 +48,7 @@ use std::sync::Arc;
 use synod_env::world::DeadlinePassed;
 use synod_node::Failure;
 use tonic::{Code, Status};
-use values::{Source, TooLong, Values};
+use values::{BrokenOff, NoValue, Source, Values};
 
 /// Tells that gRPC is behind it, as etcd's gateway does.
 const METADATA_CONTENT_TYPE: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
@@ -171,7 +171,7 @@ impl Server {
     /// The message that a value stands for.
     fn message(
         &self,
-        value: Option<Result<Bytes, TooLong>>,
+        value: Option<Result<Bytes, NoValue>>,
         input: &MessageDescriptor,
         misread: Code,
     ) -> Result<Option<DynamicMessage>, Status> {
@@ -181,7 +181,8 @@ impl Server {
                 let message = json::read(input, &value);
                 message.map(Some).map_err(|why| Status::new(misread, why))
             }
-            Some(Err(TooLong)) => Err(Status::resource_exhausted(format!(
+            Some(Err(NoValue::BrokenOff)) => Err(Status::cancelled("the request broke off")),
+            Some(Err(NoValue::TooLong)) => Err(Status::resource_exhausted(format!(
                 "the request has more than {} bytes of JSON",
                 self.value_bytes_max()
             ))),
@@ -196,11 +197,15 @@ impl Server {
 
 /// The bytes of a request's body.
 fn source(body: Incoming) -> Source {
-    Box::pin(stream::unfold(body, |mut body| async move {
+    Box::pin(stream::unfold(Some(body), |body| async move {
+        let mut body = body?;
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await?;
-            if let Ok(data) = frame.ok()?.into_data() {
-                return Some((data, body));
+            let Ok(frame) = frame else {
+                return Some((Err(BrokenOff), None));
+            };
+            if let Ok(data) = frame.into_data() {
+                return Some((Ok(data), Some(body)));
             }
         }
     }))

@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use prost::Message;
+use std::error::Error;
 use std::future::{Ready, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -129,22 +130,22 @@ pub(crate) enum Inbound {
 
 impl http_body::Body for Inbound {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut *self {
-            Self::Wire(body) => Pin::new(body).poll_frame(cx),
+            Self::Wire(body) => Pin::new(body).poll_frame(cx).map_err(Self::Error::from),
             Self::Counted(body, metrics) => {
                 let frame = Pin::new(body).poll_frame(cx);
                 if let Poll::Ready(Some(Ok(frame))) = &frame {
                     metrics.received_bytes.add(length(frame));
                 }
-                frame
+                frame.map_err(Self::Error::from)
             }
-            Self::Json(requests) => requests.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Json(requests) => requests.poll_frame(cx).map_err(Self::Error::from),
         }
     }
 

@@ -8,13 +8,25 @@ use http_body::Frame;
 use prost_reflect::MessageDescriptor;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tonic::Status;
 
-/// Where the bytes come from. It ends when the client is done; what breaks off ends too.
-pub(crate) type Source = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+/// Where the bytes come from. It ends when the client is done.
+pub(crate) type Source = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>;
+
+/// The client is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BrokenOff;
 
 /// The client's JSON is longer than what any request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
+
+/// Why there is no next value, and will be none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoValue {
+    TooLong,
+    BrokenOff,
+}
 
 /// The JSON values that a client sends.
 pub(crate) struct Values {
@@ -35,18 +47,19 @@ impl Values {
     pub(crate) fn poll_next(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, TooLong>>> {
+    ) -> Poll<Option<Result<Bytes, NoValue>>> {
         loop {
             match self.cutter.cut() {
                 Ok(None) => {}
                 Ok(Some(value)) => return Poll::Ready(Some(Ok(value))),
-                Err(TooLong) => return Poll::Ready(Some(Err(TooLong))),
+                Err(TooLong) => return Poll::Ready(Some(Err(NoValue::TooLong))),
             }
             let Some(source) = &mut self.source else {
                 return Poll::Ready(self.cutter.rest().map(Ok));
             };
             match ready!(source.as_mut().poll_next(cx)) {
-                Some(bytes) => self.cutter.push(&bytes),
+                Some(Ok(bytes)) => self.cutter.push(&bytes),
+                Some(Err(BrokenOff)) => return Poll::Ready(Some(Err(NoValue::BrokenOff))),
                 None => self.source = None,
             }
         }
@@ -167,9 +180,14 @@ impl Requests {
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+    /// # Errors
+    /// When the client has gone in the midst of it: nobody waits for responses any more.
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Frame::data(first)));
+            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(rest) = &mut self.rest else {
             return Poll::Ready(None);
@@ -177,12 +195,17 @@ impl Requests {
         // As in etcd, a value that is none ends the requests, and the responses go on.
         let message = match ready!(rest.poll_next(cx)) {
             Some(Ok(value)) => json::read(&self.descriptor, &value).ok(),
-            Some(Err(TooLong)) | None => None,
+            Some(Err(NoValue::BrokenOff)) => {
+                self.rest = None;
+                // Not `cancelled`: tonic takes that for the end of the requests.
+                return Poll::Ready(Some(Err(Status::aborted("the client is gone"))));
+            }
+            Some(Err(NoValue::TooLong)) | None => None,
         };
         Poll::Ready(match message {
             Some(message) => {
                 let encoded = prost::Message::encode_to_vec(&message);
-                Some(Frame::data(grpc::frame(&encoded)))
+                Some(Ok(Frame::data(grpc::frame(&encoded))))
             }
             None => {
                 self.rest = None;

@@ -118,7 +118,9 @@ impl Server {
         let (mut writer, reader) = socket.split();
 
         let (sender, mut receiver) = queue::bounded(MESSAGES_WAITING_MAX);
-        let source: Source = Box::pin(stream::poll_fn(move |cx| receiver.poll_receive(cx)));
+        let source: Source = Box::pin(stream::poll_fn(move |cx| {
+            receiver.poll_receive(cx).map(|text| text.map(Ok))
+        }));
         let values = Values::new(source, self.value_bytes_max());
         let lines = Arc::clone(&self).lines(method, headers, values);
         {

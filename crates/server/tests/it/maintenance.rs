@@ -1,5 +1,6 @@
 //! The service Maintenance beside Status, on a real socket.
 
+use crate::http::ask;
 use crate::member::{MEMBER, Running, config, error, header, put, soon, start, start_with};
 use sha2::{Digest as _, Sha256};
 use synod_api::etcdserverpb as pb;
@@ -267,14 +268,14 @@ async fn who_does_not_read_a_snapshot_is_given_up() {
         let stream = soon(client(&member).snapshot(pb::SnapshotRequest {})).await;
         held.push(stream.expect("there is room for eight").into_inner());
     }
-    // The ninth waits for nobody but those who do not read.
-    let ninth = loop {
-        match soon(client(&member).snapshot(pb::SnapshotRequest {})).await {
-            Ok(stream) => break stream.into_inner(),
-            Err(status) => assert_eq!(status.code(), Code::ResourceExhausted),
+    let ninth = soon(client(&member).snapshot(pb::SnapshotRequest {})).await;
+    assert_eq!(error(ninth).0, Code::ResourceExhausted);
+    loop {
+        let (_, _, metrics) = ask(&member, "GET /metrics HTTP/1.1").await;
+        if metrics.lines().any(|line| line == "synod_scans 0") {
+            break;
         }
-    };
-    drop(ninth);
+    }
     let mut first = held.swap_remove(0);
     let ended = loop {
         match soon(first.message()).await {
