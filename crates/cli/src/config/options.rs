@@ -185,6 +185,8 @@ pub(super) static OF_ETCD: &[Definition] = of_etcd! {
     "grpc-keepalive-min-time" Duration, "5s", NoEffect, "clients may ping as often as they like";
     "socket-reuse-address" Switch, "false", NoEffect,
         "a port that lingers after its process has ended is always taken";
+    "metrics" OneOf(&["basic", "extensive"]), "basic", NoEffect,
+        "there is one list of metrics, and the times of calls are in it";
     "enable-pprof" Switch, "false", NoEffect, "there are no profiles over HTTP; use perf";
     "bcrypt-cost" Count, "10", NoEffect, AUTH;
     "auth-token-ttl" Seconds, "300", NoEffect, AUTH;
@@ -253,8 +255,6 @@ pub(super) static OF_ETCD: &[Definition] = of_etcd! {
         "locking memory is not there yet; turn swap off for the service (MemorySwapMax=0)";
     "listen-client-http-urls" Urls, "", NOT_THERE,
         "one port serves gRPC and HTTP; name it in --listen-client-urls";
-    "metrics" OneOf(&["basic", "extensive"]), "basic", NOT_THERE,
-        "extensive metrics are not there yet";
     "logger" Text, "zap", NOT_THERE, "there is one logger; see --log-format";
     "enable-log-rotation" Switch, "false", NOT_THERE, ROTATION;
     "log-rotation-config-json" Text,
