@@ -12,6 +12,15 @@ use synod_host::{Host, HostOptions};
 use synod_node::Filling;
 use synod_state::Root;
 
+/// What a file says, if there is one: flags beside it would be ignored, as they are by `serve`.
+const IN_THE_FILE: [&str; 5] = [
+    "data_dir",
+    "name",
+    "initial_cluster",
+    "initial_cluster_token",
+    "initial_advertise_peer_urls",
+];
+
 /// Which directory, and whose it will be: the same as `synod serve` will be told.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "The new member, as `synod serve` will be told")]
@@ -31,8 +40,8 @@ pub(crate) struct Target {
     /// The member's address for others
     #[arg(long, value_name = "URL,…")]
     initial_advertise_peer_urls: Option<String>,
-    /// Options from a file
-    #[arg(long, value_name = "PATH")]
+    /// Options from a file, which excludes those above
+    #[arg(long, value_name = "PATH", conflicts_with_all = IN_THE_FILE)]
     config_file: Option<String>,
     /// Added to the revision: more than the number of changes since the data was
     /// taken, so that no client finds a revision again with other content

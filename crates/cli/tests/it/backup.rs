@@ -25,6 +25,20 @@ fn saved(dir: &Dir) -> (Member, String) {
 }
 
 #[test]
+fn flags_that_a_file_would_exclude_are_not_ignored_in_silence() {
+    let arguments = [
+        "backup",
+        "--config-file",
+        "member.yaml",
+        "--data-dir",
+        "data",
+    ];
+    let (code, said) = failure(synod().args(["snapshot", "restore"]).args(arguments));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
 fn a_restored_member_has_all_keys_and_a_higher_revision() {
     let dir = Dir::new();
     let (member, file) = saved(&dir);
