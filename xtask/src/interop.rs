@@ -3,6 +3,7 @@
 //! With `--against etcd` the same checks run against a real etcd: what passes there and fails here
 //! is Synod's fault, what fails there is a fault of the check.
 
+mod import;
 mod scenario;
 
 use crate::member::{Kind, Member};
@@ -46,12 +47,13 @@ type Client = (
     fn(&Servers, &mut Tally) -> Result<(), Trouble>,
 );
 
-const CLIENTS: [Client; 5] = [
+const CLIENTS: [Client; 6] = [
     ("etcdctl", run_etcdctl),
     ("curl", run_curl),
     ("node etcd3", run_node),
     ("rust etcd-client", run_rust),
     ("python etcd3", run_python),
+    ("synod import", import::run),
 ];
 
 /// Starts members, each in a fresh folder.

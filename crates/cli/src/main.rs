@@ -9,6 +9,7 @@ mod config;
 mod etcd;
 mod exit;
 mod fill;
+mod import;
 mod outside;
 mod progress;
 #[cfg(test)]
@@ -58,6 +59,7 @@ enum Command {
     Status(client::Status),
     Alarm(client::Alarm),
     Snapshot(snapshot::Snapshot),
+    Import(import::Import),
     Tour(tour::Tour),
     Bench(bench::Bench),
     Sim(sim::Sim),
@@ -96,6 +98,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Status(status) => wait(status.run()),
         Command::Alarm(alarm) => wait(alarm.run()),
         Command::Snapshot(snapshot) => wait(snapshot.run()),
+        Command::Import(import) => wait(import.run()),
         Command::Tour(tour) => tour.run(),
         Command::Bench(bench) => bench.run(),
         Command::Sim(sim) => sim.run(),

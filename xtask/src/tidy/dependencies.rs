@@ -4,12 +4,13 @@ use crate::{Outcome, world};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The crates of the left column, `raft` and `sim`, with the crates of the workspace that each may reach.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("env", &[]),
     ("state", &["env"]),
     ("storage", &["env"]),
     ("log", &["env"]),
     ("protocols", &["env"]),
+    ("import", &["env", "state"]),
     ("session", &["env"]),
     ("checker", &["env"]),
     ("node", &["env", "log", "protocols", "state", "storage"]),

@@ -31,10 +31,13 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {at}: {error}")))?;
     let content = Bytes::from(content);
     let bytes = content.len() as u64;
-    if !content.starts_with(MAGIC) {
+    if !is_archive(&content) {
         return Err(Failure::new(
             Exit::Usage,
-            format!("{at} is not a file that `synod snapshot save` wrote"),
+            format!(
+                "{at} is not a file that was saved from Synod; `synod import` takes those that \
+                 were saved from etcd"
+            ),
         ));
     }
     let Some(end) = content.len().checked_sub(DIGEST_BYTES) else {
@@ -57,6 +60,11 @@ pub(super) fn read(path: &Path) -> Result<Read, Failure> {
             Err(damaged(format!("{error}{}", cause.unwrap_or_default())))
         }
     }
+}
+
+/// It begins as what was saved from Synod does.
+pub(crate) fn is_archive(content: &[u8]) -> bool {
+    content.starts_with(MAGIC)
 }
 
 fn load(archive: Bytes) -> Result<State, LoadError> {

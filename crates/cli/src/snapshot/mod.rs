@@ -4,7 +4,7 @@ mod file;
 mod restore;
 mod save;
 
-pub(crate) use file::live_keys;
+pub(crate) use file::{is_archive, live_keys};
 
 use crate::client::{ClientArgs, Form};
 use crate::exit::Failure;

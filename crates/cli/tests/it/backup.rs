@@ -152,3 +152,84 @@ fn an_alarm_is_shown_and_cleared() {
     assert_eq!(member.output(&["alarm", "list"]), "");
     assert_eq!(member.output(&["put", "a", "small"]), "OK\n");
 }
+
+/// A snapshot that a real etcd wrote.
+const OF_ETCD: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../import/testdata/etcd-3.5.1.db"
+);
+
+#[test]
+fn a_member_begins_with_what_etcd_saved() {
+    let dir = Dir::new();
+    let data = dir.join("imported");
+    let imported = output(synod().args(["import", OF_ETCD, "--data-dir", &data]));
+    let expected =
+        format!("imported 67 keys and 2 leases (10.0 kB) at revision 1000000014 into {data}\n");
+    assert!(imported.starts_with(&expected), "{imported}");
+    let mut serve = synod();
+    serve.args(["serve", "--data-dir", &data]);
+    serve.args(["--listen-client-urls", "http://127.0.0.1:0"]);
+    let member = Member::run(serve, &dir.join("ports"));
+    assert_eq!(member.output(&["get", "greeting"]), "greeting\nhallo\n");
+    assert_eq!(member.output(&["get", "gone"]), "");
+    let shown: serde_json::Value =
+        serde_json::from_str(&member.output(&["get", "many/000", "-o", "json"])).unwrap();
+    let kv = &shown["kvs"][0];
+    assert_eq!(
+        (&kv["create_revision"], &kv["mod_revision"]),
+        (&11.into(), &14.into())
+    );
+    assert_eq!(
+        (&kv["version"], &kv["value"]),
+        (&2.into(), &"YWdhaW4=".into())
+    );
+
+    // And from that member, as from any etcd v3 endpoint, to the next.
+    let data = dir.join("again");
+    let mut import = synod();
+    import.args(["import", "--from", &member.endpoint, "--data-dir", &data]);
+    let imported = output(import.args(["--bump-revision", "5"]));
+    let expected = "imported 67 keys and 2 leases (10.0 kB) at revision 1000000019 into ";
+    assert!(imported.starts_with(expected), "{imported}");
+    let mut serve = synod();
+    serve.args(["serve", "--data-dir", &data]);
+    serve.args(["--listen-client-urls", "http://127.0.0.1:0"]);
+    let next = Member::run(serve, &dir.join("ports of the next"));
+    let everything = ["get", "", "--prefix", "-o", "json"];
+    let keys = |member: &Member| -> serde_json::Value {
+        let shown: serde_json::Value = serde_json::from_str(&member.output(&everything)).unwrap();
+        shown["kvs"].clone()
+    };
+    assert_eq!(keys(&next), keys(&member));
+}
+
+#[test]
+fn what_is_no_snapshot_of_etcds_is_not_imported() {
+    let dir = Dir::new();
+    let (_member, ours) = saved(&dir);
+    let data = dir.join("imported");
+    let import = |file: &str, flags: &[&str]| {
+        let mut import = synod();
+        failure(
+            import
+                .args(["import", file, "--data-dir", &data])
+                .args(flags),
+        )
+    };
+    let (code, said) = import(&ours, &[]);
+    assert_eq!(code, 2);
+    assert!(said.contains("synod snapshot restore"), "{said}");
+    let copy = dir.join("db");
+    let whole = std::fs::read(OF_ETCD).unwrap();
+    std::fs::write(&copy, &whole[..whole.len() - 32]).unwrap();
+    let (code, said) = import(&copy, &[]);
+    assert_eq!(code, 2);
+    assert!(said.contains("--skip-hash-check"), "{said}");
+    let (code, said) = import(OF_ETCD, &["--bump-revision", "0"]);
+    assert_eq!(code, 2, "{said}");
+    std::fs::write(&copy, &whole[1..]).unwrap();
+    let (code, said) = import(&copy, &["--skip-hash-check"]);
+    assert_eq!(code, 14, "{said}");
+    assert!(!std::path::Path::new(&data).exists());
+}

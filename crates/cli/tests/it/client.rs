@@ -310,7 +310,7 @@ fn a_lease_is_kept_alive_over_the_end_of_its_member() {
 
 #[test]
 fn help_fits_eighty_columns() {
-    let verbs: [&[&str]; 20] = [
+    let verbs: [&[&str]; 21] = [
         &[],
         &["serve"],
         &["put"],
@@ -327,6 +327,7 @@ fn help_fits_eighty_columns() {
         &["snapshot", "save"],
         &["snapshot", "status"],
         &["snapshot", "restore"],
+        &["import"],
         &["tour"],
         &["bench"],
         &["bench", "put"],
