@@ -23,7 +23,7 @@ pub mod world;
 
 pub use disk::{Disk, File};
 pub use histogram::Histogram;
-pub use limits::Limits;
+pub use limits::{HistoryKeep, Limits};
 pub use net::{Lane, MemberId, Net};
 pub use planted::{Bug, planted};
 pub use prng::Prng;

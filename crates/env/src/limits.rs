@@ -22,6 +22,9 @@ pub struct Limits {
     pub state_bytes_max: u64,
     /// Records removed by compaction with each applied batch.
     pub compaction_batch_max: usize,
+    /// What a leader has the cluster forget by itself (etcd `--auto-compaction-mode` and
+    /// `--auto-compaction-retention`).
+    pub history_keep: HistoryKeep,
     /// Encoded events waiting in one watch stream before its watchers fall back to replay.
     pub watch_stream_bytes_max: usize,
     /// Revisions replayed to a catching-up watcher at a time.
@@ -52,6 +55,18 @@ pub struct Limits {
     pub peer_asks_max: usize,
 }
 
+/// How much of its history a cluster keeps. What is older is forgotten from time to time, not at
+/// once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryKeep {
+    /// All of it, until somebody compacts.
+    Everything,
+    /// That many revisions.
+    Revisions(u64),
+    /// What was the present at any time within so long; not zero.
+    For(Duration),
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -63,6 +78,7 @@ impl Default for Limits {
             batches_inflight_max: 8,
             state_bytes_max: 2 << 30,
             compaction_batch_max: 1_000,
+            history_keep: HistoryKeep::Everything,
             watch_stream_bytes_max: 4 << 20,
             watch_replay_revisions_max: 1_000,
             watch_response_bytes_max: 2_097_152,

@@ -16,6 +16,7 @@ mod failure;
 mod fill;
 #[doc(hidden)]
 pub mod fuzzing;
+mod history;
 mod inflight;
 mod intake;
 mod lease_requests;

@@ -12,6 +12,7 @@ mod forwarding;
 
 use self::forwarding::answer;
 use crate::failure::Failure;
+use crate::history::History;
 use crate::inflight::{Answer, Proposal};
 use crate::intake::{Forwarded, Intake, Turn};
 use crate::messages::{Forwarding, Refused};
@@ -23,7 +24,7 @@ use std::time::Duration;
 use synod_env::{BoxFuture, Bug, Instant, Limits, MemberId, oneshot, planted, queue, watch};
 use synod_log::{Engine, Epoch, Index, ProposeError, Role, Status};
 use synod_protocols::peers::{self, AskError, Port};
-use synod_state::command::{Batch, Command, LeaseId, Origin};
+use synod_state::command::{Batch, Command, LeaseId, Origin, Revision};
 use synod_state::reply::Outcome;
 
 /// How often deadlines, leases and housekeeping are looked at.
@@ -61,11 +62,13 @@ pub(crate) struct Arrival {
 enum Own {
     Expire(Vec<LeaseId>),
     Checkpoint(Vec<LeaseId>),
+    /// Up to this revision.
+    Compact(Revision),
 }
 
 struct OwnUnderWay {
     own: Own,
-    /// By whose lease clock.
+    /// In which reign.
     reign: u64,
     sequence: u64,
     answer: oneshot::Receiver<Answer>,
@@ -103,7 +106,7 @@ enum Input {
     Settled(Whose, Settled),
     Heard(u64, Result<bytes::Bytes, AskError>),
     Arrived(Arrival),
-    /// What the lease clock of this reign proposed.
+    /// What this member proposed by itself in this reign.
     Own(u64, Own, Option<Outcome>),
     Tick,
     Closed,
@@ -139,6 +142,7 @@ pub(crate) struct Proposer {
     own: Vec<OwnUnderWay>,
     tick: BoxFuture<'static, ()>,
     waiting: Vec<Proposal>,
+    history: History,
     snapshotting: Option<BoxFuture<'static, std::io::Result<Index>>>,
     /// No snapshot begins before that: the last one failed.
     snapshot_not_before: Instant,
@@ -205,6 +209,7 @@ impl Proposer {
             own: Vec::new(),
             tick,
             waiting: Vec::new(),
+            history: History::default(),
             snapshotting: None,
             snapshot_not_before: Instant::ZERO,
             held: false,
@@ -544,7 +549,8 @@ impl Proposer {
         self.waiting = again;
     }
 
-    /// Everything that time brings: deadlines, fences, lease expiry, checkpoints, snapshots.
+    /// Everything that time brings: deadlines, fences, lease expiry, checkpoints, compaction,
+    /// snapshots.
     fn housekeeping(&mut self) {
         let now = self.shared.env.now();
         self.shared.inflight().expire(now);
@@ -559,6 +565,7 @@ impl Proposer {
         }
         self.fence(now);
         self.tick_leases();
+        self.forget_history();
         self.start_snapshot();
     }
 

@@ -3,6 +3,7 @@
 mod fill;
 mod following;
 mod forwarding;
+mod history;
 mod installs;
 mod members;
 mod script;

@@ -3,6 +3,7 @@
 mod address;
 mod definition;
 mod file;
+mod history;
 mod manual;
 mod options;
 mod reader;

@@ -87,6 +87,10 @@ pub(super) static OPTIONS: &[Definition] = options! {
         "Most requests and streams at a time on one connection; a larger number counts as this one.";
     Limits "compaction-batch-limit" Count, "1000",
         "Old revisions removed with each applied batch after a compaction.";
+    Limits "auto-compaction-retention" Text, "0",
+        "How much history is kept by itself: a time, a bare number being hours; 0 for all.";
+    Limits "auto-compaction-mode" OneOf(&["periodic", "revision"]), "periodic",
+        "With `revision` the retention is a number of revisions instead of a time.";
 
     Timing "heartbeat-interval" Millis, "100",
         "Milliseconds between a leader's heartbeats.";
@@ -143,7 +147,6 @@ const LINKS: &str = "links between members time out by themselves";
 const ROTATION: &str = "log lines are appended: let the journal or logrotate (copytruncate) rotate";
 const V2: &str = "belongs to etcd's v2 interface, which Synod does not have; use v3";
 const PROXY: &str = "etcd removed its v2 proxy; point clients at the member itself";
-const COMPACTION: &str = "automatic compaction is not there yet; run `synod compact` from a timer";
 const LEASES: &str = "what is left of a long lease is always replicated";
 const IGNORED: &str = "etcd has ignored it since version 2";
 const ALONE: &str = "compares members with each other, and there is one";
@@ -226,8 +229,6 @@ pub(super) static OF_ETCD: &[Definition] = of_etcd! {
     "v" Switch, "", NoEffect, IGNORED;
     "vv" Switch, "", NoEffect, IGNORED;
 
-    "auto-compaction-mode" OneOf(&["periodic", "revision"]), "periodic", NOT_THERE, COMPACTION;
-    "auto-compaction-retention" Text, "0", OnlyAs(&["0s", "0h"]), COMPACTION;
     "auth-token" Text, "simple", NOT_THERE, AUTH;
     "cert-file" Path, "", NOT_THERE, TLS;
     "key-file" Path, "", NOT_THERE, TLS;

@@ -4,10 +4,10 @@ use super::address::{self, Address, HttpUrl, url};
 use super::options::{FEATURE_GATES, LEVELS};
 use super::sources::{Gathered, Problem, Setting, Sources};
 use super::values::{self, duration};
-use super::{Config, Dialect, Listen, LogOptions, LogOutput};
+use super::{Config, Dialect, Listen, LogOptions, LogOutput, history};
 use std::path::PathBuf;
 use std::time::Duration;
-use synod_env::Limits;
+use synod_env::{HistoryKeep, Limits};
 
 /// Most requests and streams on one connection, whatever is asked for.
 const STREAMS_MAX: u32 = 65_536;
@@ -251,7 +251,22 @@ impl Reader {
         if let Some(records) = self.number("compaction-batch-limit", 1, 1_000_000) {
             limits.compaction_batch_max = records;
         }
+        limits.history_keep = self.history_keep();
         limits
+    }
+
+    /// etcd's two options: what the second means, the first says.
+    fn history_keep(&mut self) -> HistoryKeep {
+        let by_revision = self.parsed("auto-compaction-mode", |text| match text {
+            "periodic" | "" => Ok(false),
+            "revision" => Ok(true),
+            other => Err(format!("`{other}` is neither `periodic` nor `revision`")),
+        });
+        let by_revision = by_revision.unwrap_or(false);
+        let keep = self.parsed("auto-compaction-retention", |text| {
+            history::keep(text, by_revision)
+        });
+        keep.unwrap_or(HistoryKeep::Everything)
     }
 
     /// etcd's guard: an election must outlast several lost heartbeats, and end within a minute.

@@ -6,6 +6,7 @@ use super::{
 };
 use std::io;
 use std::time::Duration;
+use synod_env::HistoryKeep;
 
 fn resolve(
     arguments: &str,
@@ -362,6 +363,23 @@ fn flags_are_written_as_for_etcd() {
 }
 
 #[test]
+fn history_is_kept_by_time_or_by_revisions() {
+    let keep = |arguments: &str| config(arguments).limits.history_keep;
+    let hour = HistoryKeep::For(Duration::from_secs(3_600));
+    assert_eq!(keep(""), HistoryKeep::Everything);
+    assert_eq!(keep("--auto-compaction-retention 1"), hour);
+    assert_eq!(keep("--auto-compaction-retention 1h"), hour);
+    let minutes = "--auto-compaction-mode periodic --auto-compaction-retention 30m";
+    assert_eq!(keep(minutes), HistoryKeep::For(Duration::from_secs(1_800)));
+    let revisions = "--auto-compaction-mode revision --auto-compaction-retention 1000";
+    assert_eq!(keep(revisions), HistoryKeep::Revisions(1_000));
+    for zero in ["0", "0s"] {
+        let off = format!("--auto-compaction-retention {zero}");
+        assert_eq!(keep(&off), HistoryKeep::Everything);
+    }
+}
+
+#[test]
 fn each_problem_names_its_place_and_its_remedy() {
     let cases = [
         (
@@ -402,8 +420,8 @@ fn each_problem_names_its_place_and_its_remedy() {
             "--unsafe-no-fsync: `true` refused: an acknowledged write is durable, always; for tests put --data-dir on a tmpfs",
         ),
         (
-            "--auto-compaction-retention 1h",
-            "--auto-compaction-retention: `1h` refused: automatic compaction is not there yet; run `synod compact` from a timer",
+            "--auto-compaction-mode revision --auto-compaction-retention 1h",
+            "--auto-compaction-retention: `1h` is not a number of revisions",
         ),
         (
             "--listen-client-urls https://127.0.0.1:2379",

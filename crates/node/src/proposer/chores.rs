@@ -5,7 +5,7 @@ use crate::shared::Reigning;
 use std::io;
 use synod_env::{Bug, Instant, oneshot, planted};
 use synod_log::{Epoch, Index};
-use synod_state::command::{Command, LeaseId};
+use synod_state::command::{Command, LeaseId, Revision};
 use synod_state::reply::Outcome;
 
 impl Proposer {
@@ -32,9 +32,12 @@ impl Proposer {
         });
     }
 
-    /// What the lease clock of `reign` proposed was applied, with this outcome, or came to
-    /// nothing. The clock of a later reign knows nothing of it.
+    /// What this member proposed in `reign` was applied, with this outcome, or came to nothing.
+    /// The lease clock of a later reign knows nothing of it.
     pub(super) fn own_settled(&mut self, reign: u64, own: Own, outcome: Option<&Outcome>) {
+        if let (Own::Compact(revision), Some(outcome)) = (&own, outcome) {
+            self.compacted(*revision, outcome);
+        }
         if outcome.is_some() {
             return;
         }
@@ -46,6 +49,8 @@ impl Proposer {
         match own {
             Own::Expire(leases) => reigning.leases.expiry_failed(now, &leases),
             Own::Checkpoint(leases) => reigning.leases.checkpoint_failed(&leases),
+            // It stays due.
+            Own::Compact(_) => {}
         }
     }
 
@@ -99,6 +104,26 @@ impl Proposer {
             let command = Command::LeaseCheckpoint { remaining };
             self.propose_own(Own::Checkpoint(leases), command);
         }
+    }
+
+    /// Proposes to forget what nobody wants to keep, if this member leads. Whoever follows looks
+    /// too, so that a new leader knows how old each revision is.
+    pub(super) fn forget_history(&mut self) {
+        let leads = matches!(self.route(), Route::Here { .. }) && self.own.len() < OWN_MAX;
+        let root = self.shared.roots.latest();
+        let (now, keep) = (self.shared.env.now(), self.limits().history_keep);
+        if let Some(revision) = self.history.tick(now, keep, root.revision(), leads) {
+            self.propose_own(Own::Compact(revision), Command::Compact { revision });
+        }
+    }
+
+    fn compacted(&mut self, revision: Revision, outcome: &Outcome) {
+        match outcome {
+            Ok(_) => tracing::info!(revision, "forgot the history before"),
+            Err(refusal) => tracing::debug!(revision, ?refusal, "nothing to forget"),
+        }
+        // If it was refused, somebody else has compacted at least as far.
+        self.history.forgotten(self.shared.env.now(), revision);
     }
 
     /// A compaction goes on with each batch; when none comes, with an empty one.

@@ -107,7 +107,7 @@ impl Members {
         self.sim.block_on(future).expect("every wait ends")
     }
 
-    fn crash(&self, member: MemberId) {
+    pub(super) fn crash(&self, member: MemberId) {
         self.sim.nemesis().crash(member);
         self.seats.lock().expect("not poisoned").remove(&member);
     }
