@@ -17,6 +17,7 @@ const PROTOS: &[&str] = &[
     "grpc/health/v1/health.proto",
     "grpc/reflection/v1/reflection.proto",
     "grpc/reflection/v1alpha/reflection.proto",
+    "synodpb/limits.proto",
     "v3electionpb/v3election.proto",
     "v3lockpb/v3lock.proto",
 ];

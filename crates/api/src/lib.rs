@@ -28,6 +28,9 @@ pub mod reflection;
 /// The same, as it was called before.
 #[path = "gen/grpc.reflection.v1alpha.rs"]
 pub mod reflection_alpha;
+/// What a cluster of Synod can be asked beyond etcd's API.
+#[path = "gen/synodpb.rs"]
+pub mod synodpb;
 /// Elections.
 #[path = "gen/v3electionpb.rs"]
 pub mod v3electionpb;

@@ -4,12 +4,19 @@ use crate::link::Link;
 use crate::{Client, Error, world};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::maintenance_client::MaintenanceClient;
+use synod_api::synodpb;
+use synod_api::synodpb::limits_client::LimitsClient;
 use synod_session::Class;
 use tonic::Streaming;
 
 fn maintenance(link: Link) -> MaintenanceClient<Link> {
     let origin = link.origin.clone();
     MaintenanceClient::with_origin(link, origin)
+}
+
+fn limits(link: Link) -> LimitsClient<Link> {
+    let origin = link.origin.clone();
+    LimitsClient::with_origin(link, origin)
 }
 
 impl Client {
@@ -35,6 +42,32 @@ impl Client {
             Box::pin(async move { maintenance(link).alarm(request).await })
         })
         .await
+    }
+
+    /// The bounds that can be changed while a cluster runs: what holds, and who changed it.
+    ///
+    /// # Errors
+    /// [`Error`], but not [`Error::Unknown`]; refused as not implemented by etcd.
+    pub async fn limits(&self) -> Result<synodpb::ListLimitsResponse, Error> {
+        self.unary(
+            Class::Read,
+            synodpb::ListLimitsRequest {},
+            |link, request| Box::pin(async move { limits(link).list(request).await }),
+        )
+        .await
+    }
+
+    /// Sets a bound for the whole cluster, or gives it back to the members. A second time changes
+    /// only when it was changed, so it is sent again after a loss.
+    ///
+    /// # Errors
+    /// [`Error`]; refused as not implemented by etcd.
+    pub async fn set_limit(&self, request: synodpb::SetLimitRequest) -> Result<(), Error> {
+        let done = self.unary(Class::Idempotent, request, |link, request| {
+            Box::pin(async move { limits(link).set(request).await })
+        });
+        let synodpb::SetLimitResponse {} = done.await?;
+        Ok(())
     }
 
     /// The whole state of a member as a stream of bytes, followed by their SHA-256.

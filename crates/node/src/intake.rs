@@ -173,7 +173,8 @@ impl<A> Intake<A> {
             | Command::SetQuota { .. }
             | Command::SetCompactionStep { .. }
             | Command::SetLevel { .. }
-            | Command::SetAlarm { .. } => false,
+            | Command::SetAlarm { .. }
+            | Command::SetLimit(_) => false,
         };
         if read.origin.member != from || read.commands.iter().any(is_leaders) {
             return Err((answer, Some(Refused::Unacceptable)));
@@ -206,7 +207,8 @@ impl<A> Intake<A> {
             | Command::SetQuota { .. }
             | Command::SetCompactionStep { .. }
             | Command::SetLevel { .. }
-            | Command::SetAlarm { .. } => None,
+            | Command::SetAlarm { .. }
+            | Command::SetLimit(_) => None,
         });
         waiting.push_back(Forwarded {
             until,

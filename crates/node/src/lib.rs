@@ -179,7 +179,22 @@ async fn notify_progress(shared: Arc<Shared>) {
 }
 
 impl Node {
-    /// The member's bounds.
+    /// Most operations in one branch of a transaction now: as set for the cluster, or for this
+    /// member.
+    #[must_use]
+    pub fn txn_ops_max(&self) -> usize {
+        self.shared.txn_ops_max()
+    }
+
+    /// Largest encoded request now, in bytes: as set for the cluster, but not more than this
+    /// member was started with.
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        self.shared.request_bytes_max()
+    }
+
+    /// The bounds that the member was started with. Some may have been changed since for the whole
+    /// cluster, see [`synod_state::limit`].
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.shared.config.limits
@@ -274,9 +289,9 @@ impl Node {
     /// See [`Failure`]; only [`Failure::Unknown`] leaves open whether the command is done.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Reply, Failure> {
         command
-            .check(self.limits().txn_ops_max)
+            .check(self.txn_ops_max())
             .map_err(Failure::Invalid)?;
-        if command.encoded_len() > self.limits().request_bytes_max {
+        if command.encoded_len() > self.request_bytes_max() {
             return Err(Failure::TooLarge);
         }
         self.shared.propose(command, deadline).await

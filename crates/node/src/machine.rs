@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use synod_env::{BoxFuture, Bug, oneshot, planted};
 use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
-use synod_state::command::Batch;
+use synod_state::command::{Batch, Command};
+use synod_state::limit::LimitChange;
 use synod_state::reply::Event;
 use synod_state::{LeaseChange, State};
 
@@ -54,6 +55,11 @@ impl Replica {
             // Its waiters have been given back their commands, or will be with what made it void.
             return;
         }
+        for (command, outcome) in batch.commands.iter().zip(&applied.outcomes) {
+            if let (Command::SetLimit(change), Ok(_)) = (command, outcome) {
+                self.limit_changed(change);
+            }
+        }
         events.extend(applied.events);
         self.lease_changes(&applied.leases);
         let mut inflight = self.shared.inflight();
@@ -66,6 +72,19 @@ impl Replica {
         if own {
             inflight.applied(batch.origin.sequence, applied.outcomes, answers);
         }
+    }
+
+    /// A bound was changed for the whole cluster: each member's log says so.
+    fn limit_changed(&self, change: &LimitChange) {
+        let LimitChange {
+            kind,
+            value,
+            wall_ms,
+            by,
+        } = change;
+        let by = by.escape_ascii();
+        tracing::info!(target: "audit", ?kind, ?value, wall_ms, %by, "limit changed");
+        self.shared.limits_applied(&self.state.root());
     }
 
     fn lease_changes(&self, changes: &[LeaseChange]) {
@@ -177,6 +196,7 @@ impl Machine for Replica {
         tracing::info!(%at, %member, "going on from another member's snapshot");
         let root = state.root();
         self.state = state;
+        self.shared.limits_applied(&root);
         self.shared.snapshot_installed();
         // It follows, and so does its clock: whoever leads counts the leases.
         *self.shared.reigning() = None;

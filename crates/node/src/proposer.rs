@@ -64,6 +64,8 @@ enum Own {
     Checkpoint(Vec<LeaseId>),
     /// Up to this revision.
     Compact(Revision),
+    /// What this member was started with.
+    Quota,
 }
 
 struct OwnUnderWay {
@@ -387,8 +389,7 @@ impl Proposer {
     fn propose_reign(&mut self, epoch: Epoch) {
         let root = self.shared.roots.latest();
         let mut commands = vec![Command::Reign { reign: epoch.0 }];
-        let bytes = self.limits().state_bytes_max;
-        if root.quota_bytes() != bytes {
+        if let Some(bytes) = self.own_quota(&root) {
             commands.push(Command::SetQuota { bytes });
         }
         let events = u64::try_from(self.limits().compaction_batch_max).unwrap_or(u64::MAX);
@@ -566,6 +567,7 @@ impl Proposer {
         self.fence(now);
         self.tick_leases();
         self.forget_history();
+        self.restore_quota();
         self.start_snapshot();
     }
 
@@ -615,6 +617,7 @@ pub(crate) fn leads_out_of_trouble(commands: &[Command]) -> bool {
         Command::Reign { .. }
         | Command::SetQuota { .. }
         | Command::SetCompactionStep { .. }
+        | Command::SetLimit(_)
         | Command::Compact { .. } => true,
         Command::Put(_)
         | Command::DeleteRange(_)

@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use synod_env::{Env, Histogram, Instant, MemberId, Reading, oneshot, queue, watch};
 use synod_log::Epoch;
+use synod_state::Root;
 use synod_state::command::Command;
+use synod_state::limit::LimitKind;
 use synod_state::reply::Reply;
 use synod_storage::identity::Identity;
 
@@ -36,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) pending: AtomicUsize,
     /// Leaders that this member has seen come.
     pub(crate) leaders_seen: AtomicU64,
+    /// Bounds on requests, as they were set for the cluster or for this member.
+    request_bytes_max: AtomicUsize,
+    txn_ops_max: AtomicUsize,
     log_bytes: AtomicU64,
     /// Of those, what the last snapshot that began is to cover.
     snapshot_covers: AtomicU64,
@@ -99,7 +104,7 @@ impl Shared {
         proposals: queue::Sender<Proposal>,
         times: Times,
     ) -> Self {
-        Self {
+        let shared = Self {
             env,
             member: MemberId(identity.member_id),
             incarnation: identity.incarnation,
@@ -113,12 +118,39 @@ impl Shared {
             times,
             pending: AtomicUsize::new(0),
             leaders_seen: AtomicU64::new(0),
+            request_bytes_max: AtomicUsize::new(0),
+            txn_ops_max: AtomicUsize::new(0),
             log_bytes: AtomicU64::new(0),
             snapshot_covers: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             stop_reason: Mutex::new(None),
             roots: Arc::new(roots),
-        }
+        };
+        shared.limits_applied(&shared.roots.latest());
+        shared
+    }
+
+    /// Bounds may have been changed in the state.
+    pub(crate) fn limits_applied(&self, root: &Root) {
+        let own = &self.config.limits;
+        let set = |kind| Some(usize::try_from(root.limit(kind)?).unwrap_or(usize::MAX));
+        // Queues and files have been given room for what the member was started with.
+        let request_bytes = set(LimitKind::RequestBytes).unwrap_or(usize::MAX);
+        let request_bytes = request_bytes.min(own.request_bytes_max);
+        self.request_bytes_max
+            .store(request_bytes, Ordering::Release);
+        let txn_ops = set(LimitKind::TxnOps).unwrap_or(own.txn_ops_max);
+        self.txn_ops_max.store(txn_ops, Ordering::Release);
+    }
+
+    /// Largest encoded request, in bytes.
+    pub(crate) fn request_bytes_max(&self) -> usize {
+        self.request_bytes_max.load(Ordering::Acquire)
+    }
+
+    /// Most operations in one branch of a transaction.
+    pub(crate) fn txn_ops_max(&self) -> usize {
+        self.txn_ops_max.load(Ordering::Acquire)
     }
 
     /// Puts a command that was checked into the log and answers with its outcome.

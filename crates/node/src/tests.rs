@@ -5,6 +5,7 @@ mod following;
 mod forwarding;
 mod history;
 mod installs;
+mod limits;
 mod members;
 mod script;
 

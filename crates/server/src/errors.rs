@@ -61,6 +61,10 @@ errors! {
     // etcd takes a number for an alarm that it does not know for another alarm.
     ALARM_UNKNOWN InvalidArgument "etcdserver: unknown alarm type",
 
+    // What can be asked of Synod only.
+    LIMIT_OUT_OF_RANGE InvalidArgument "synod: the limit cannot have that value",
+    LIMIT_UNKNOWN InvalidArgument "synod: no limit of that name can be set",
+
     ROOT_USER_MISSING FailedPrecondition "etcdserver: root user does not exist",
     USER_NAME_EMPTY InvalidArgument "etcdserver: user name is empty",
     USER_NOT_FOUND FailedPrecondition "etcdserver: user name not found",
@@ -109,6 +113,7 @@ impl Error {
             // So says etcd.
             Invalid::OperationMissing => KEY_NOT_FOUND,
             Invalid::SortOption => SORT_OPTION,
+            Invalid::Limit => LIMIT_OUT_OF_RANGE,
         }
     }
 

@@ -61,7 +61,7 @@ impl Server {
         request: pb::TxnRequest,
         call: Call,
     ) -> Result<pb::TxnResponse, Status> {
-        let command = Command::Txn(translate::txn(request, self.node.limits().txn_ops_max)?);
+        let command = Command::Txn(translate::txn(request, self.node.txn_ops_max())?);
         let Reply { revision, body } = self.propose(command, call).await?;
         let Body::Txn(reply) = body else {
             mismatch(&body)

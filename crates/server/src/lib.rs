@@ -19,6 +19,7 @@ mod health;
 mod http;
 mod kv;
 mod lease;
+mod limits;
 mod line;
 mod listen;
 mod lock;

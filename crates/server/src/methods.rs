@@ -113,6 +113,9 @@ methods! {
     Observe: "v3electionpb.Election" "Observe" ServerStream,
     Resign: "v3electionpb.Election" "Resign" Unary,
 
+    ListLimits: "synodpb.Limits" "List" Unary,
+    SetLimit: "synodpb.Limits" "Set" Unary,
+
     HealthCheck: "grpc.health.v1.Health" "Check" Unary,
     HealthWatch: "grpc.health.v1.Health" "Watch" ServerStream,
 

@@ -174,6 +174,9 @@ impl Server {
             Method::RoleGrantPermission => rare!(|m| auth::role_grant_permission(&m)),
             Method::RoleRevokePermission => rare!(|m| auth::role_revoke_permission(&m)),
 
+            Method::ListLimits => rare!(|m| server.list_limits(m, call).await),
+            Method::SetLimit => rare!(|m| server.set_limit(m, call).await),
+
             Method::HealthCheck => rare!(|m| health::check(&m)),
             Method::HealthWatch => {
                 stream!(|m, end| health::watch(&m, end, handling))

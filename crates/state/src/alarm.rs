@@ -51,7 +51,8 @@ impl Effect {
             | Command::SetQuota { .. }
             | Command::SetCompactionStep { .. }
             | Command::SetLevel { .. }
-            | Command::SetAlarm { .. } => Self::Harmless,
+            | Command::SetAlarm { .. }
+            | Command::SetLimit(_) => Self::Harmless,
         }
     }
 

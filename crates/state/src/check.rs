@@ -5,6 +5,7 @@
 
 use crate::codec::TXN_DEPTH_MAX;
 use crate::command::{Command, DeleteRange, Op, Put, Range, Txn};
+use crate::limit::{BY_BYTES_MAX, LimitChange};
 use crate::range::KeyRange;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -26,6 +27,8 @@ pub enum Invalid {
     OperationMissing,
     /// A range asks for an order that does not exist; only requests from outside can.
     SortOption,
+    /// A bound is set to what makes no sense, or who sets it is told at too great length.
+    Limit,
 }
 
 impl fmt::Display for Invalid {
@@ -38,6 +41,7 @@ impl fmt::Display for Invalid {
             Self::DuplicateKey => "duplicate key in a transaction",
             Self::OperationMissing => "operation is missing in a transaction",
             Self::SortOption => "sort option does not exist",
+            Self::Limit => "limit is out of range",
         })
     }
 }
@@ -54,6 +58,7 @@ impl Command {
             Self::Put(put) => put.check(),
             Self::DeleteRange(delete) => delete.check(),
             Self::Txn(txn) => txn.check(ops_max),
+            Self::SetLimit(change) => change.check(),
             Self::Reign { .. }
             | Self::Compact { .. }
             | Self::LeaseGrant { .. }
@@ -65,6 +70,16 @@ impl Command {
             | Self::SetLevel { .. }
             | Self::SetAlarm { .. } => Ok(()),
         }
+    }
+}
+
+impl LimitChange {
+    fn check(&self) -> Result<(), Invalid> {
+        let makes_sense = |value| self.kind.range().contains(&value);
+        if self.value.is_none_or(makes_sense) && self.by.len() <= BY_BYTES_MAX {
+            return Ok(());
+        }
+        Err(Invalid::Limit)
     }
 }
 

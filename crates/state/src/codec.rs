@@ -26,6 +26,7 @@ use crate::command::{
     Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range,
     Relation, Target, Txn,
 };
+use crate::limit::{LimitChange, LimitKind};
 use bytes::Bytes;
 use std::fmt;
 use synod_env::MemberId;
@@ -191,6 +192,19 @@ impl Command {
                 put_flags(out, [*raised]);
                 put_u64(out, member.0);
             }
+            Self::SetLimit(change) => {
+                let LimitChange {
+                    kind,
+                    value,
+                    wall_ms,
+                    by,
+                } = change;
+                out.put(&[13, kind.code()]);
+                put_flags(out, [value.is_some()]);
+                put_u64(out, value.unwrap_or(0));
+                put_u64(out, *wall_ms);
+                put_bytes(out, by);
+            }
         }
     }
 
@@ -243,6 +257,22 @@ impl Command {
                     alarm: Alarm { kind, member },
                     raised,
                 }
+            }
+            13 => {
+                let kind = LimitKind::read(reader)?;
+                let [has_value] = reader.flags("a limit's flags")?;
+                let offset = reader.offset();
+                let value = reader.u64("a limit's value")?;
+                if !has_value && value != 0 {
+                    let expected = "no value of a limit";
+                    return Err(Corrupt { offset, expected });
+                }
+                Self::SetLimit(LimitChange {
+                    kind,
+                    value: has_value.then_some(value),
+                    wall_ms: reader.u64("a limit's time")?,
+                    by: reader.string("who changes a limit")?,
+                })
             }
             _ => {
                 return Err(Corrupt {

@@ -1,5 +1,6 @@
 //! What can be asked of the replicated state.
 
+use crate::limit::LimitChange;
 use bytes::Bytes;
 use synod_env::MemberId;
 
@@ -75,7 +76,8 @@ pub enum Command {
         /// Lease and remaining milliseconds; 0 clears the record.
         remaining: Vec<(LeaseId, u64)>,
     },
-    /// Sets the bound on the state's size, in bytes.
+    /// Sets the bound on the state's size, in bytes, to what the leader was started with, unless
+    /// one was set for the cluster.
     SetQuota {
         /// Bytes of records, history included.
         bytes: u64,
@@ -98,6 +100,9 @@ pub enum Command {
         /// Raises it; otherwise clears it.
         raised: bool,
     },
+    /// Sets a bound for the whole cluster, or gives it back to the members. A quota that is set
+    /// so outlasts [`Command::SetQuota`].
+    SetLimit(LimitChange),
 }
 
 /// Something is wrong that a person must look at. It stays raised until it is cleared by a

@@ -22,6 +22,8 @@ pub(crate) mod kind {
     pub(crate) const SCALARS: u8 = 5;
     /// An alarm.
     pub(crate) const ALARM: u8 = 6;
+    /// What somebody made of a bound.
+    pub(crate) const LIMIT: u8 = 7;
 }
 
 /// A sum of hashes.

@@ -18,6 +18,7 @@ pub mod command;
 mod compaction;
 mod digest;
 mod history;
+pub mod limit;
 mod range;
 mod record;
 pub mod reply;

@@ -4,6 +4,7 @@ use crate::command::{
     Alarm, AlarmKind, Compare, LeaseId, Operand, Order, Range, Relation, Revision, Target,
 };
 use crate::digest::{Digest, kind};
+use crate::limit::Limits;
 use crate::range::KeyRange;
 use crate::record::Record;
 use crate::reply::{Event, EventKind, KeyValue, RangeReply, Refusal};
@@ -24,8 +25,9 @@ pub struct Root {
     pub(crate) leases: Tree<ByLease>,
     pub(crate) origins: Tree<ByMember>,
     pub(crate) alarms: Tree<ByAlarm>,
+    pub(crate) limits: Limits,
     pub(crate) scalars: Scalars,
-    /// The sum over versions, leases, origins and alarms.
+    /// The sum over versions, leases, origins, alarms and limits.
     pub(crate) records: Digest,
     pub(crate) index: u64,
 }

@@ -5,20 +5,23 @@
 //! the one before did not have. Loading decodes chunks on as many threads as there are, then joins them; what
 //! was loaded must have the hash, the size and the counts that the header states.
 //!
-//! Header: format (1 byte; 2 if there are alarms, otherwise 1), scalars, number of versions (8), number of leases (8), size in bytes
-//! (8), hash (16), number of origins (8), origins; then, in format 2, number of alarms (8), alarms. Chunk: format (1), then records of one kind,
+//! Header: format (1 byte; 3 if a limit was ever changed, otherwise 2 if there are alarms, otherwise 1), scalars, number of versions (8), number of leases (8), size in bytes
+//! (8), hash (16), number of origins (8), origins; then, in formats 2 and 3, number of alarms (8), alarms; then, in format 3, number of limits (8), limits. Chunk: format (1), then records of one kind,
 //! which say themselves what they are, in the order of their table.
 
 use crate::codec::{Corrupt, Reader};
 use crate::command::{Alarm, Revision};
 use crate::digest::{Digest, kind};
+use crate::limit::{LimitChange, LimitKind};
 use crate::record::Record;
 use crate::root::{Root, Scalars};
 use crate::state::State;
 use crate::tables::{ByAlarm, ByKey, ByLease, ByMember, LEASE_BYTES, LastBatch, Lease};
 use crate::tree::{Layout, Subtree, Tree};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use synod_env::{Bug, planted};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -26,6 +29,8 @@ use xxhash_rust::xxh3::xxh3_64;
 const HEADER_FORMAT: u8 = 1;
 /// The format of headers with alarms.
 const HEADER_FORMAT_ALARMS: u8 = 2;
+/// The format of headers with limits, and with alarms or without.
+const HEADER_FORMAT_LIMITS: u8 = 3;
 /// The only format of chunks so far.
 const CHUNK_FORMAT: u8 = 1;
 
@@ -124,11 +129,12 @@ impl Root {
     /// Everything of the state that is not in chunks, and what the chunks must add up to.
     #[must_use]
     pub fn header(&self) -> Bytes {
-        let mut out = vec![if self.alarms.is_empty() {
-            HEADER_FORMAT
-        } else {
-            HEADER_FORMAT_ALARMS
-        }];
+        let format = match (self.limits.is_empty(), self.alarms.is_empty()) {
+            (true, true) => HEADER_FORMAT,
+            (true, false) => HEADER_FORMAT_ALARMS,
+            (false, _) => HEADER_FORMAT_LIMITS,
+        };
+        let mut out = vec![format];
         out.extend_from_slice(&self.scalars.encode());
         out.extend_from_slice(&(self.versions.len() as u64).to_le_bytes());
         out.extend_from_slice(&(self.leases.len() as u64).to_le_bytes());
@@ -138,10 +144,16 @@ impl Root {
         for origin in &self.origins {
             out.extend_from_slice(&origin.encode());
         }
-        if !self.alarms.is_empty() {
+        if format != HEADER_FORMAT {
             out.extend_from_slice(&(self.alarms.len() as u64).to_le_bytes());
             for alarm in &self.alarms {
                 out.extend_from_slice(&alarm.encode());
+            }
+        }
+        if format == HEADER_FORMAT_LIMITS {
+            out.extend_from_slice(&(self.limits.len() as u64).to_le_bytes());
+            for change in self.limits.values() {
+                out.extend_from_slice(&change.encode());
             }
         }
         Bytes::from(out)
@@ -303,6 +315,7 @@ struct Header {
     scalars: Scalars,
     origins: Vec<LastBatch>,
     alarms: Vec<Alarm>,
+    limits: BTreeMap<LimitKind, LimitChange>,
     version_count: u64,
     lease_count: u64,
     bytes: u64,
@@ -312,12 +325,11 @@ struct Header {
 impl Header {
     fn decode(bytes: Bytes, highest_level: u32) -> Result<Self, LoadError> {
         let mut reader = Reader::new(bytes);
-        let has_alarms = reader.peek_array::<1>("state header format")? == [HEADER_FORMAT_ALARMS];
-        if has_alarms {
-            reader.format(HEADER_FORMAT_ALARMS, "state header format 2")?;
-        } else {
-            reader.format(HEADER_FORMAT, "state header format 1 or 2")?;
-        }
+        let [format] = reader.peek_array("state header format")?;
+        let known = [HEADER_FORMAT, HEADER_FORMAT_ALARMS, HEADER_FORMAT_LIMITS];
+        let format = known.into_iter().find(|known| *known == format);
+        let format = format.unwrap_or(HEADER_FORMAT);
+        reader.format(format, "state header format 1, 2 or 3")?;
         reader.format(kind::SCALARS, "the state's numbers")?;
         // The level comes first: what follows may mean something else at a level not known here.
         let level = u32::from_le_bytes(reader.array("level")?);
@@ -364,16 +376,20 @@ impl Header {
             }
             origins.push(origin);
         }
-        let alarms = if has_alarms {
-            read_alarms(&mut reader)?
-        } else {
-            Vec::new()
+        let alarms = match format {
+            HEADER_FORMAT => Vec::new(),
+            _ => read_alarms(&mut reader, format == HEADER_FORMAT_ALARMS)?,
+        };
+        let limits = match format {
+            HEADER_FORMAT_LIMITS => read_limits(&mut reader)?,
+            _ => BTreeMap::new(),
         };
         reader.end("the end of the state header")?;
         Ok(Self {
             scalars,
             origins,
             alarms,
+            limits,
             version_count,
             lease_count,
             bytes,
@@ -382,7 +398,31 @@ impl Header {
     }
 }
 
-fn read_alarms(reader: &mut Reader) -> Result<Vec<Alarm>, Corrupt> {
+/// Limits by kind; at least one.
+fn read_limits(reader: &mut Reader) -> Result<BTreeMap<LimitKind, LimitChange>, Corrupt> {
+    let count = reader.fixed_u64("number of limits")?;
+    let mut limits = BTreeMap::new();
+    for _ in 0..count {
+        let offset = reader.offset();
+        let change = LimitChange::read(reader)?;
+        if limits
+            .last_key_value()
+            .is_some_and(|(last, _)| *last >= change.kind)
+        {
+            let expected = "limits in order";
+            return Err(Corrupt { offset, expected });
+        }
+        limits.insert(change.kind, change);
+    }
+    // A state without limits has a header without them.
+    if limits.is_empty() {
+        let (offset, expected) = (reader.offset(), "a limit");
+        return Err(Corrupt { offset, expected });
+    }
+    Ok(limits)
+}
+
+fn read_alarms(reader: &mut Reader, has_some: bool) -> Result<Vec<Alarm>, Corrupt> {
     let count = reader.fixed_u64("number of alarms")?;
     let mut alarms: Vec<Alarm> = Vec::new();
     for _ in 0..count {
@@ -397,7 +437,7 @@ fn read_alarms(reader: &mut Reader) -> Result<Vec<Alarm>, Corrupt> {
         alarms.push(alarm);
     }
     // A state without alarms has a header without them.
-    if alarms.is_empty() {
+    if alarms.is_empty() && has_some {
         return Err(Corrupt {
             offset: reader.offset(),
             expected: "an alarm",
@@ -422,6 +462,7 @@ impl State {
             scalars,
             origins,
             alarms,
+            limits,
             version_count,
             lease_count,
             bytes,
@@ -433,6 +474,9 @@ impl State {
         }
         for alarm in &alarms {
             digest.add(&alarm.encode());
+        }
+        for change in limits.values() {
+            digest.add(&change.encode());
         }
         let mut found_bytes = 0;
         let mut records = Vec::new();
@@ -477,6 +521,7 @@ impl State {
             leases,
             origins: Tree::<ByMember>::from_sorted(origins),
             alarms: Tree::<ByAlarm>::from_sorted(alarms),
+            limits: Arc::new(limits),
             scalars,
             records: digest,
             index: 0,

@@ -4,6 +4,7 @@ use crate::alarm;
 use crate::command::{
     Alarm, AlarmKind, Batch, Command, DeleteRange, LeaseId, Origin, Put, Revision, Txn,
 };
+use crate::limit::LimitKind;
 use crate::range::KeyRange;
 use crate::record::{Fields, Record};
 use crate::reply::{Body, DeleteReply, Event, Outcome, PutReply, Refusal, Reply, TxnReply};
@@ -123,6 +124,7 @@ impl State {
             leases: Default::default(),
             origins: Default::default(),
             alarms: Default::default(),
+            limits: Default::default(),
             scalars,
             records: Default::default(),
             index: 0,
@@ -296,7 +298,9 @@ impl State {
                 Body::Nothing
             }
             Command::SetQuota { bytes } => {
-                self.root.scalars.quota_bytes = *bytes;
+                if self.root.limit(LimitKind::QuotaBytes).is_none() {
+                    self.root.scalars.quota_bytes = *bytes;
+                }
                 Body::Nothing
             }
             Command::SetCompactionStep { events } => {
@@ -316,6 +320,10 @@ impl State {
             Command::SetAlarm { alarm, raised } => Body::SetAlarm {
                 changed: self.set_alarm(*alarm, *raised)?,
             },
+            Command::SetLimit(change) => {
+                self.set_limit(change);
+                Body::Nothing
+            }
         };
         Ok(Reply {
             revision: self.root.revision(),

@@ -2,6 +2,7 @@
 
 mod anew;
 mod audit;
+mod limits;
 mod model;
 pub(crate) mod properties;
 mod scenarios;

@@ -2,6 +2,7 @@
 
 mod keys;
 mod lease;
+mod limits;
 mod member;
 mod render;
 mod txn;
@@ -12,6 +13,7 @@ mod tests;
 
 pub(crate) use keys::{Del, Get, Put};
 pub(crate) use lease::Lease;
+pub(crate) use limits::Limits;
 pub(crate) use member::{Alarm, Compact, Status};
 pub(crate) use txn::Txn;
 pub(crate) use watch::Watch;

@@ -14,9 +14,10 @@ mod values;
 mod tests;
 
 pub(crate) use address::{Address, HttpUrl, url};
+pub(crate) use history::keep as history_keep;
 pub(crate) use manual::help;
 pub(crate) use sources::{Problem, Sources};
-pub(crate) use values::duration;
+pub(crate) use values::{bytes, duration};
 
 use reader::Reader;
 use sources::Gathered;

@@ -233,3 +233,62 @@ fn what_is_no_snapshot_of_etcds_is_not_imported() {
     assert_eq!(code, 14, "{said}");
     assert!(!std::path::Path::new(&data).exists());
 }
+
+#[test]
+fn a_limit_that_was_set_outlasts_a_restart_and_its_flag() {
+    let dir = Dir::new();
+    let member = Member::start_with(&dir, &["--quota-backend-bytes", "200"]);
+    let shown = |member: &Member, name: &str| -> serde_json::Value {
+        let limits = member.output(&["limits", "-o", "json"]);
+        let limits: serde_json::Value = serde_json::from_str(&limits).unwrap();
+        let mut limits = limits.as_array().unwrap().iter();
+        limits.find(|limit| limit["name"] == name).unwrap().clone()
+    };
+    let quota = shown(&member, "quota-bytes");
+    assert_eq!(
+        (&quota["value"], &quota["origin"]),
+        (&200.into(), &"flag".into())
+    );
+    let large = "v".repeat(300);
+    assert_eq!(failure(&mut member.client(&["put", "a", &large])).0, 3);
+    let set = [
+        "limits",
+        "set",
+        "quota-bytes=1MiB",
+        "max-txn-ops=1",
+        "--by",
+        "a person",
+    ];
+    let table = member.output(&set);
+    assert!(
+        table.contains("quota-bytes ") && table.contains(" by a person\n"),
+        "{table}"
+    );
+    member.output(&["alarm", "disarm"]);
+    assert_eq!(member.output(&["put", "a", &large]), "OK\n");
+    let (ended, said) = member.stop();
+    assert!(ended.success());
+    assert!(said.contains("limit changed"), "{said}");
+
+    let member = Member::start_with(&dir, &["--quota-backend-bytes", "200"]);
+    let quota = shown(&member, "quota-bytes");
+    assert_eq!(
+        (&quota["value"], &quota["origin"]),
+        (&1_048_576.into(), &"set".into())
+    );
+    assert_eq!(quota["last_change"]["by"], "a person");
+    assert_eq!(shown(&member, "max-txn-ops")["value"], 1);
+    // What makes no sense is refused, and what is given back is the flag's again.
+    assert_eq!(
+        failure(&mut member.client(&["limits", "set", "quota-bytes=0"])).0,
+        3
+    );
+    assert_eq!(
+        failure(&mut member.client(&["limits", "set", "patience=1"])).0,
+        3
+    );
+    member.output(&["limits", "reset", "quota-bytes", "--by", "a person"]);
+    let given_back = (0..1_000).any(|_| shown(&member, "quota-bytes")["value"] == 200);
+    assert!(given_back, "{}", shown(&member, "quota-bytes"));
+    assert_eq!(failure(&mut member.client(&["put", "b", &large])).0, 3);
+}

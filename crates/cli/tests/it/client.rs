@@ -310,7 +310,7 @@ fn a_lease_is_kept_alive_over_the_end_of_its_member() {
 
 #[test]
 fn help_fits_eighty_columns() {
-    let verbs: [&[&str]; 21] = [
+    let verbs: [&[&str]; 24] = [
         &[],
         &["serve"],
         &["put"],
@@ -323,6 +323,9 @@ fn help_fits_eighty_columns() {
         &["compact"],
         &["status"],
         &["alarm"],
+        &["limits"],
+        &["limits", "set"],
+        &["limits", "reset"],
         &["snapshot"],
         &["snapshot", "save"],
         &["snapshot", "status"],

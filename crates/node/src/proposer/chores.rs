@@ -5,7 +5,9 @@ use crate::shared::Reigning;
 use std::io;
 use synod_env::{Bug, Instant, oneshot, planted};
 use synod_log::{Epoch, Index};
+use synod_state::Root;
 use synod_state::command::{Command, LeaseId, Revision};
+use synod_state::limit::LimitKind;
 use synod_state::reply::Outcome;
 
 impl Proposer {
@@ -50,7 +52,7 @@ impl Proposer {
             Own::Expire(leases) => reigning.leases.expiry_failed(now, &leases),
             Own::Checkpoint(leases) => reigning.leases.checkpoint_failed(&leases),
             // It stays due.
-            Own::Compact(_) => {}
+            Own::Compact(_) | Own::Quota => {}
         }
     }
 
@@ -111,9 +113,28 @@ impl Proposer {
     pub(super) fn forget_history(&mut self) {
         let leads = matches!(self.route(), Route::Here { .. }) && self.own.len() < OWN_MAX;
         let root = self.shared.roots.latest();
-        let (now, keep) = (self.shared.env.now(), self.limits().history_keep);
+        let keep = root.history_keep();
+        let keep = keep.unwrap_or(self.limits().history_keep);
+        let now = self.shared.env.now();
         if let Some(revision) = self.history.tick(now, keep, root.revision(), leads) {
             self.propose_own(Own::Compact(revision), Command::Compact { revision });
+        }
+    }
+
+    /// The quota that this member was started with, if it ought to hold and does not.
+    pub(super) fn own_quota(&self, root: &Root) -> Option<u64> {
+        let bytes = self.limits().state_bytes_max;
+        let is_ours = root.limit(LimitKind::QuotaBytes).is_none();
+        (is_ours && root.quota_bytes() != bytes).then_some(bytes)
+    }
+
+    /// A quota that was set for the cluster and given back is that of the leader again.
+    pub(super) fn restore_quota(&mut self) {
+        if !matches!(self.route(), Route::Here { .. }) || !self.own.is_empty() {
+            return;
+        }
+        if let Some(bytes) = self.own_quota(&self.shared.roots.latest()) {
+            self.propose_own(Own::Quota, Command::SetQuota { bytes });
         }
     }
 

@@ -59,6 +59,14 @@ const CHAPTERS: &[(&str, &[(&str, &str)])] = &[
             ),
             ("ALARM_UNKNOWN", "An alarm of a kind that does not exist."),
             (
+                "LIMIT_OUT_OF_RANGE",
+                "`synod limits set` to a value that the limit cannot have, or with a name of more than 256 bytes.",
+            ),
+            (
+                "LIMIT_UNKNOWN",
+                "`synod limits` lists the limits that can be set.",
+            ),
+            (
                 "UNKNOWN_METHOD",
                 "An action of an alarm or a downgrade that does not exist.",
             ),

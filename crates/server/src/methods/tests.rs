@@ -1,5 +1,7 @@
 use super::{Kind, Method};
-use synod_api::{etcdserverpb, health, reflection, reflection_alpha, v3electionpb, v3lockpb};
+use synod_api::{
+    etcdserverpb, health, reflection, reflection_alpha, synodpb, v3electionpb, v3lockpb,
+};
 
 #[test]
 fn each_method_is_found_at_its_path_and_at_no_other() {
@@ -29,6 +31,7 @@ fn services_are_those_of_the_generated_code() {
         etcdserverpb::auth_server::SERVICE_NAME,
         v3lockpb::lock_server::SERVICE_NAME,
         v3electionpb::election_server::SERVICE_NAME,
+        synodpb::limits_server::SERVICE_NAME,
         health::health_server::SERVICE_NAME,
         reflection::server_reflection_server::SERVICE_NAME,
         reflection_alpha::server_reflection_server::SERVICE_NAME,
@@ -45,6 +48,7 @@ fn methods_are_those_of_the_proto_files() {
         include_str!("../../../../proto/etcdserverpb/rpc.proto"),
         include_str!("../../../../proto/v3lockpb/v3lock.proto"),
         include_str!("../../../../proto/v3electionpb/v3election.proto"),
+        include_str!("../../../../proto/synodpb/limits.proto"),
         include_str!("../../../../proto/grpc/health/v1/health.proto"),
         include_str!("../../../../proto/grpc/reflection/v1/reflection.proto"),
         include_str!("../../../../proto/grpc/reflection/v1alpha/reflection.proto"),

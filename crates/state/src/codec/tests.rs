@@ -5,6 +5,7 @@ use crate::command::{
     Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, Op, Operand, Order, Origin, Put, Range,
     Relation, Target, Txn,
 };
+use crate::limit::{LimitChange, LimitKind};
 use crate::tests::properties::any_command;
 use crate::{Corrupt, Invalid};
 use bytes::Bytes;
@@ -224,6 +225,12 @@ fn format_1_is_what_it_was() {
                 },
                 raised: true,
             },
+            Command::SetLimit(LimitChange {
+                kind: LimitKind::QuotaBytes,
+                value: Some(19),
+                wall_ms: 20,
+                by: "p".into(),
+            }),
         ],
     };
     let hex: String = batch
@@ -233,9 +240,10 @@ fn format_1_is_what_it_was() {
         .collect();
     let recorded = [
         "01060000000000000005000000000000000200000000000000030000000000000004000000000000",
-        "000d00050105016b0176010201016101000305016300000002016300010104016300020206016300",
+        "000e00050105016b0176010201016101000305016300000002016300010104016300020206016300",
         "03030176016300000408020001017201730204020406080ad8040105016b01760102020101610100",
         "03000000040e05100906140702161808011a0e090f0a100b110c020112",
+        "0d010113140170",
     ];
     assert_eq!(hex, recorded.concat());
 }

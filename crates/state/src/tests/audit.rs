@@ -37,6 +37,9 @@ pub(super) fn check(root: &Root) {
     for alarm in &root.alarms {
         digest.add(&alarm.encode());
     }
+    for change in root.limit_changes() {
+        digest.add(&change.encode());
+    }
     digest.add(&root.scalars.encode());
     assert_eq!(root.hash(), digest.0, "the hash followed the changes");
     assert_eq!(root.bytes(), bytes, "the size followed the changes");

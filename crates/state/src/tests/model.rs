@@ -6,6 +6,7 @@ use crate::command::{
     Alarm, AlarmKind, Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Put, Range,
     Relation, Revision, Target, Txn,
 };
+use crate::limit::LimitKind;
 use crate::reply::{
     Body, DeleteReply, Event, EventKind, KeyValue, OpBody, OpReply, Outcome, PutReply, RangeReply,
     Refusal, Reply, TxnReply,
@@ -23,6 +24,8 @@ pub(super) struct Model {
     /// TTL and remaining TTL in milliseconds.
     pub(super) leases: BTreeMap<LeaseId, (u64, u64)>,
     pub(super) quota: u64,
+    /// The quota was set for the whole cluster.
+    pub(super) is_quota_set: bool,
     /// Size of the state; the test corrects it after each step of compaction.
     pub(super) bytes: u64,
     pub(super) reign: u64,
@@ -59,7 +62,8 @@ fn puts(command: &Command) -> bool {
         | Command::SetQuota { .. }
         | Command::SetCompactionStep { .. }
         | Command::SetLevel { .. }
-        | Command::SetAlarm { .. } => false,
+        | Command::SetAlarm { .. }
+        | Command::SetLimit(_) => false,
     }
 }
 
@@ -77,7 +81,8 @@ fn changes(command: &Command) -> bool {
         | Command::SetQuota { .. }
         | Command::SetCompactionStep { .. }
         | Command::SetLevel { .. }
-        | Command::SetAlarm { .. } => puts(command),
+        | Command::SetAlarm { .. }
+        | Command::SetLimit(_) => puts(command),
     }
 }
 
@@ -97,6 +102,7 @@ impl Model {
             history: Vec::new(),
             leases: BTreeMap::new(),
             quota: 2 << 30,
+            is_quota_set: false,
             bytes: 0,
             reign: 0,
             alarms: BTreeSet::new(),
@@ -534,7 +540,16 @@ impl Model {
                 Body::Nothing
             }
             Command::SetQuota { bytes } => {
-                self.quota = *bytes;
+                if !self.is_quota_set {
+                    self.quota = *bytes;
+                }
+                Body::Nothing
+            }
+            Command::SetLimit(change) => {
+                if change.kind == LimitKind::QuotaBytes {
+                    self.is_quota_set = change.value.is_some();
+                    self.quota = change.value.unwrap_or(self.quota);
+                }
                 Body::Nothing
             }
             Command::SetAlarm { alarm, raised } => Body::SetAlarm {

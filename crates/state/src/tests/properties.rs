@@ -6,6 +6,7 @@ use crate::command::{
     Alarm, AlarmKind, Batch, Command, Compare, DeleteRange, LeaseId, Op, Operand, Order, Origin,
     Put, Range, Relation, Revision, Target, Txn,
 };
+use crate::limit::{LimitChange, LimitKind};
 use crate::reply::{Event, Outcome};
 use crate::{Chunk, Compacted, Dropped, Record, Root, State};
 use bytes::Bytes;
@@ -176,7 +177,23 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         1 => (0..4_u64).prop_map(|events| Command::SetCompactionStep { events }),
         1 => (0..4_u32).prop_map(|level| Command::SetLevel { level }),
         1 => any_alarm().prop_map(|(alarm, raised)| Command::SetAlarm { alarm, raised }),
+        1 => any_limit().prop_map(Command::SetLimit),
     ]
+}
+
+/// Mostly of the quota, the one that decides what is applied.
+fn any_limit() -> impl Strategy<Value = LimitChange> {
+    let kind = prop_oneof![
+        3 => Just(LimitKind::QuotaBytes),
+        2 => (0..LimitKind::ALL.len()).prop_map(|place| LimitKind::ALL[place]),
+    ];
+    let value = prop_oneof![Just(None), Just(Some(700)), Just(Some(1 << 30))];
+    (kind, value, 0..3_u64).prop_map(|(kind, value, wall_ms)| LimitChange {
+        kind,
+        value,
+        wall_ms,
+        by: format!("person {wall_ms}").into(),
+    })
 }
 
 /// Cleared more often than raised, or all else would be refused for most of a run. The member is

@@ -3,6 +3,7 @@
 use super::{audit, batch, put};
 use crate::archive::{Archive, Unpacked};
 use crate::command::{Alarm, AlarmKind, Command, Put};
+use crate::limit::{LimitChange, LimitKind};
 use crate::reply::Refusal;
 use crate::{Chunk, DecodedChunk, LoadError, Root, State};
 use bytes::Bytes;
@@ -90,6 +91,46 @@ fn a_state_without_alarms_is_written_as_before_there_were_any() {
     let header = state.root().header();
     assert_eq!((header[0], header.len()), (1, 139));
     assert_eq!(varied().header()[0], 2);
+}
+
+#[test]
+fn limits_are_saved_with_who_changed_them() {
+    let limit = |kind, value| {
+        Command::SetLimit(LimitChange {
+            kind,
+            value,
+            wall_ms: 1_700_000_000_000,
+            by: "a person".into(),
+        })
+    };
+    let mut state = State::new(2);
+    state.apply(
+        1,
+        &batch(1, vec![put("a", "1"), limit(LimitKind::TxnOps, Some(7))]),
+    );
+    let with_one = state.root();
+    state.apply(2, &batch(2, vec![limit(LimitKind::TxnOps, None)]));
+    let given_back = state.root();
+    let alarm = Alarm {
+        kind: AlarmKind::NoSpace,
+        member: MemberId(1),
+    };
+    let raise = Command::SetAlarm {
+        alarm,
+        raised: true,
+    };
+    state.apply(3, &batch(3, vec![raise]));
+    for root in [with_one, given_back, state.root()] {
+        let (header, chunks) = encode(&root);
+        assert_eq!(header[0], 3);
+        let loaded = load(&header, &chunks).expect("it was saved").root();
+        audit::check(&loaded);
+        assert_eq!(encode(&loaded).0, header);
+        assert!(loaded.limit_changes().eq(root.limit_changes()));
+        for end in 1..header.len() {
+            assert!(load(&header.slice(..end), &chunks).is_err(), "{end} bytes");
+        }
+    }
 }
 
 #[test]
