@@ -10,8 +10,8 @@ use crate::record::Record;
 use bytes::Bytes;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use synod_checker::{ClientId, Revision, WatchEvent, WatchId, WatchRequest};
-use synod_env::{BoxFuture, MemberId};
+use synod_checker::{ClientId, Operation, Outcome, Revision, WatchEvent, WatchId, WatchRequest};
+use synod_env::{BoxFuture, HistoryKeep, MemberId};
 use synod_log::{Entry, Index, Machine, ReceivedSnapshot, SnapshotReader, SnapshotReceiver};
 use synod_node::{Node, WatchEvent as Told};
 use synod_state::Root;
@@ -33,6 +33,10 @@ struct Followed {
     watch: Option<WatchId>,
     /// Everything up to this revision has been told.
     told: Revision,
+    /// Members forget history by themselves, or did at some time.
+    forgets: bool,
+    /// The highest revision that they are known to have compacted to.
+    forgotten: Revision,
 }
 
 impl Audit {
@@ -40,6 +44,22 @@ impl Audit {
     pub(crate) fn follow(&self, root: &Root, record: &Record) {
         let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         followed.follow(root, record);
+    }
+
+    /// A member is about to apply a compaction to `revision`. If it may have proposed that by
+    /// itself, the judges are told of it as of a client's request that had no answer: history may
+    /// be gone up to there from now on.
+    fn compacts(&self, node: &Node, revision: Revision, record: &Record) {
+        let mut followed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = node.root().history_keep();
+        followed.forgets |= keep.unwrap_or(node.limits().history_keep) != HistoryKeep::Everything;
+        if followed.forgets && revision > followed.forgotten {
+            followed.forgotten = revision;
+            let compaction = Operation::Compact { revision };
+            let op = record.invoked(AUDITOR, compaction);
+            record.returned(AUDITOR, op, Outcome::Unknown);
+            record.mark("history forgotten");
+        }
     }
 }
 
@@ -71,6 +91,12 @@ impl Audited {
         }
     }
 
+    fn before_compaction(&self, revision: Revision) {
+        if let Some(node) = self.node.get() {
+            self.audit.compacts(node, revision, &self.record);
+        }
+    }
+
     fn apply_and_follow(&mut self, entries: Vec<Entry>) {
         self.machine.apply(entries);
         if let Some(node) = self.node.get() {
@@ -81,14 +107,20 @@ impl Audited {
 
 impl Machine for Audited {
     fn apply(&mut self, entries: Vec<Entry>) {
-        if entries.len() == 1 {
+        if let [entry] = entries.as_slice() {
+            if let Some(revision) = compacts(entry) {
+                self.before_compaction(revision);
+            }
             self.apply_and_follow(entries);
             return;
         }
         let mut together = Vec::with_capacity(entries.len());
         for entry in entries {
-            if !together.is_empty() && compacts(&entry) {
-                self.apply_and_follow(std::mem::take(&mut together));
+            if let Some(revision) = compacts(&entry) {
+                if !together.is_empty() {
+                    self.apply_and_follow(std::mem::take(&mut together));
+                }
+                self.before_compaction(revision);
             }
             together.push(entry);
         }
@@ -128,12 +160,27 @@ fn snapshot(member: MemberId, at: Index, received: bool) -> Sight {
     }
 }
 
-/// Whether applying an entry can take history away.
-fn compacts(entry: &Entry) -> bool {
-    Batch::decode(entry.batch.clone()).is_ok_and(|batch| {
-        let mut commands = batch.commands.iter();
-        commands.any(|command| matches!(command, Command::Compact { .. }))
-    })
+/// Up to where applying an entry can take history away, if it can.
+fn compacts(entry: &Entry) -> Option<Revision> {
+    let batch = Batch::decode(entry.batch.clone()).ok()?;
+    let commands = batch.commands.iter();
+    let revisions = commands.filter_map(|command| match command {
+        Command::Compact { revision } => Some(*revision),
+        Command::Reign { .. }
+        | Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Txn(_)
+        | Command::LeaseGrant { .. }
+        | Command::LeaseRevoke { .. }
+        | Command::LeaseExpire { .. }
+        | Command::LeaseCheckpoint { .. }
+        | Command::SetQuota { .. }
+        | Command::SetCompactionStep { .. }
+        | Command::SetLevel { .. }
+        | Command::SetAlarm { .. }
+        | Command::SetLimit(_) => None,
+    });
+    revisions.max()
 }
 
 impl Followed {

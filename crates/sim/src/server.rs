@@ -3,6 +3,7 @@
 use crate::observer::Machine;
 use crate::translate;
 use crate::wire::{Answer, Ask, Ended, Parcel, Parcels, Request};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use synod_checker::{Body, Operation, Response, WatchRequest};
 use synod_env::{Env, Lane, MemberId, Net, watch};
 use synod_node::{Consistency, Failure, Node, WatchMessage, WatchRequester};
 use synod_state::command::Command;
+use synod_state::limit::LimitChange;
 
 /// Attempts of one client that are remembered, so that none is taken for two.
 const ATTEMPTS_REMEMBERED: usize = 1_024;
@@ -199,6 +201,16 @@ async fn answer(node: &Node, ask: Ask) -> Result<Ended, Failure> {
                 node.propose(Command::SetAlarm { alarm, raised }, deadline)
                     .await?;
             }
+            return Ok(Ended::Answered(here(node, Body::Compact)));
+        }
+        Ask::SetLimit(kind, value) => {
+            let change = LimitChange {
+                kind,
+                value,
+                wall_ms: u64::try_from(node.env().wall().0).unwrap_or(0),
+                by: Bytes::from_static(b"a client"),
+            };
+            node.propose(Command::SetLimit(change), deadline).await?;
             return Ok(Ended::Answered(here(node, Body::Compact)));
         }
     };

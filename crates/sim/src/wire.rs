@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use synod_checker::{Operation, Refusal, Response, WatchRequest};
 use synod_node::WatchMessage;
+use synod_state::limit::LimitKind;
 
 /// The port on which members serve clients.
 pub(crate) const CLIENT_PORT: u16 = 2379;
@@ -60,6 +61,8 @@ pub(crate) enum Ask {
     Snapshot,
     /// Clear whatever alarms are raised, so that a state that was full may grow again.
     ClearAlarms,
+    /// Set a bound for the whole cluster, or give it back.
+    SetLimit(LimitKind, Option<u64>),
 }
 
 /// From a member to a client.
@@ -126,6 +129,10 @@ impl fmt::Display for Parcel {
                     ask: Ask::ClearAlarms,
                     ..
                 } => f.write_str("clear alarms"),
+                Request::Do {
+                    ask: Ask::SetLimit(kind, value),
+                    ..
+                } => write!(f, "set {kind:?} to {value:?}"),
                 Request::Watch { stream, .. } => write!(f, "watch, stream {stream}"),
                 Request::Taken { stream, next } => write!(f, "stream {stream}: taken up to {next}"),
                 Request::Progress { stream } => write!(f, "stream {stream}: how far?"),

@@ -18,6 +18,7 @@ use synod_checker::{
 };
 use synod_env::Prng;
 use synod_session::Class;
+use synod_state::limit::LimitKind;
 
 /// How far a client's processes have come together.
 #[derive(Default)]
@@ -599,8 +600,29 @@ impl Work {
                 // A clearing that comes late could clear what was raised since: never again.
                 drop(self.client.call(Class::Write, &Ask::ClearAlarms).await);
             }
+            80..90 => {
+                let limit = self.limit();
+                let set = self.client.call(Class::Write, &limit).await;
+                if matches!(set, synod_session::Outcome::Done(_)) {
+                    self.client.record().mark("limit set on request");
+                }
+            }
             _ => {}
         }
+    }
+
+    /// A bound to set: never so low that clients could not go on.
+    fn limit(&mut self) -> Ask {
+        let (kind, value) = match self.percent() {
+            0..40 => (LimitKind::HistoryMs, 1_000 + 10 * self.prng.below(1_000)),
+            40..60 => (LimitKind::QuotaBytes, (1 << 20) << self.prng.below(8)),
+            60..80 => (LimitKind::TxnOps, 16 + self.prng.below(200)),
+            _ => (
+                LimitKind::RequestBytes,
+                (8 << 10) + self.prng.below(1 << 20),
+            ),
+        };
+        Ask::SetLimit(kind, self.prng.chance(2, 3).then_some(value))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use synod_env::Limits;
+use synod_env::{HistoryKeep, Limits};
 
 /// Which bound. What each means is said at [`Limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,11 +35,13 @@ pub enum Limit {
     LogSegmentBytes,
     /// [`Limits::snapshot_chunk_bytes`].
     SnapshotChunkBytes,
+    /// [`Limits::history_keep`], by time in milliseconds.
+    HistoryKeepMs,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::RequestBytes,
         Self::ProposalsWaiting,
         Self::BatchCommands,
@@ -54,6 +56,7 @@ impl Limit {
         Self::LogKeepBytes,
         Self::LogSegmentBytes,
         Self::SnapshotChunkBytes,
+        Self::HistoryKeepMs,
     ];
 
     /// Its name in a scenario file: that of the field.
@@ -74,6 +77,7 @@ impl Limit {
             Self::LogKeepBytes => "log_keep_bytes",
             Self::LogSegmentBytes => "log_segment_bytes",
             Self::SnapshotChunkBytes => "snapshot_chunk_bytes",
+            Self::HistoryKeepMs => "history_keep_ms",
         }
     }
 
@@ -94,6 +98,9 @@ impl Limit {
             Self::LogKeepBytes => limits.log_keep_bytes = value,
             Self::LogSegmentBytes => limits.log_segment_bytes = value,
             Self::SnapshotChunkBytes => limits.snapshot_chunk_bytes = count,
+            Self::HistoryKeepMs => {
+                limits.history_keep = HistoryKeep::For(Duration::from_millis(value));
+            }
         }
     }
 }

@@ -107,6 +107,7 @@ fn limits(prng: &mut Prng) -> BTreeMap<Limit, u64> {
             // Rarely so little that writes are refused before the end.
             Limit::StateBytes if few == 1 => 300 * some.max(300),
             Limit::StateBytes => 64 << 20,
+            Limit::HistoryKeepMs => 1_000 + 10 * some,
         };
         limits.insert(limit, value);
     }
