@@ -22,6 +22,7 @@ mod intake;
 mod lease_requests;
 mod leases;
 mod lessor;
+pub mod line;
 mod link;
 mod machine;
 mod messages;

@@ -4,7 +4,7 @@
 use crate::Server;
 use crate::call::Call;
 use crate::errors;
-use crate::line::{self, Candidate, in_line};
+use crate::line::in_line;
 use crate::translate::key_value;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use synod_api::v3electionpb as pb;
 use synod_env::Instant;
+use synod_node::line::{self, Candidate};
 use synod_node::{Consistency, Failure, WatchCreate, WatchMessage, WatchStream};
 use synod_state::command::{LeaseId, Op, Put, Revision, Txn};
 use synod_state::reply::{EventKind, KeyValue};

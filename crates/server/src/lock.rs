@@ -3,9 +3,10 @@
 use crate::Server;
 use crate::call::Call;
 use crate::errors;
-use crate::line::{Candidate, in_line};
+use crate::line::in_line;
 use bytes::Bytes;
 use synod_api::v3lockpb as pb;
+use synod_node::line::Candidate;
 use synod_state::command::{Command, DeleteRange};
 use tonic::Status;
 
