@@ -8,6 +8,7 @@ use crate::leases::{LeaseJudge, LeaseSettings};
 use crate::ledger::LedgerJudge;
 use crate::linear::{LinearJudge, LinearSettings};
 use crate::liveness::LivenessJudge;
+use crate::locks::LockJudge;
 use crate::members::MemberJudge;
 use crate::store::{StoreJudge, StoreSettings};
 use crate::verdict::{Verdict, Violation};
@@ -58,6 +59,7 @@ pub struct Checker {
     ledger: LedgerJudge,
     liveness: LivenessJudge,
     leases: LeaseJudge,
+    locks: LockJudge,
     store: StoreJudge,
     watches: WatchJudge,
     linear: LinearJudge,
@@ -91,6 +93,7 @@ impl Checker {
             ledger: LedgerJudge::default(),
             liveness: LivenessJudge::default(),
             leases: LeaseJudge::new(settings.leases),
+            locks: LockJudge::default(),
             store: StoreJudge::new(settings.store),
             watches: WatchJudge::default(),
             linear: LinearJudge::new(settings.linear),
@@ -148,6 +151,10 @@ impl Checker {
                 client,
                 belief: Belief::LeaseValid { lease },
             } => self.leases.believed(*client, *lease)?,
+            What::Believed {
+                client,
+                belief: Belief::LockHeld { lock, token },
+            } => self.locks.believed(self.at, *client, *lock, *token)?,
             What::Member { member, event } => {
                 self.members.observe(*member, *event)?;
                 match event {

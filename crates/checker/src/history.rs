@@ -117,6 +117,13 @@ pub enum Belief {
         /// Which.
         lease: LeaseId,
     },
+    /// The client holds the lock, and acts as its holder.
+    LockHeld {
+        /// Which.
+        lock: u64,
+        /// The revision at which the client came into the lock's line.
+        token: Revision,
+    },
 }
 
 /// What the observer sees of a member.

@@ -11,6 +11,7 @@ mod leases;
 mod ledger;
 mod linear;
 mod liveness;
+mod locks;
 mod members;
 mod store;
 pub mod synthetic;

@@ -13,7 +13,7 @@
 //! TIME wWATCH created cCLIENT KEY [to=END] [start=N] rev=N [prev] [no-put] [no-delete]
 //! TIME wWATCH events rev=N CHANGE [; CHANGE]...
 //! TIME wWATCH progress rev=N | compacted rev=N | resumed rev=N | closed
-//! TIME cCLIENT believes-in lease=N
+//! TIME cCLIENT believes-in lease=N | holds lock=N token=N
 //! TIME mMEMBER started N | stopped | applied N | hashed N HEX | reigns N
 //! TIME healed within=TIME | hurt | settled
 //!

@@ -122,6 +122,8 @@ properties! {
     LeaseEnds = "lease-ends",
     /// Operations and leases fit together: attached keys live and die with their lease.
     LeaseTable = "lease-table",
+    /// Nobody acts as a lock's holder after the next holder has.
+    LockExclusive = "lock-exclusive",
     /// Members with equal index have equal state, and one member leads each reign.
     Agreement = "agreement",
     /// What was acknowledged is still there, or what came after it.

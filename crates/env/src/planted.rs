@@ -39,11 +39,13 @@ pub enum Bug {
     ClientRetriesUnknown,
     /// A follower votes again in the same term after a restart: the vote was not synced.
     VoteNotSynced,
+    /// Whoever waits for a lock takes it when the place before goes, though the holder is there.
+    LeaverTakenForHolder,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeSync,
         Self::SkipReadBarrier,
         Self::ReuseReadBarrier,
@@ -60,6 +62,7 @@ impl Bug {
         Self::RecycledRecordAccepted,
         Self::ClientRetriesUnknown,
         Self::VoteNotSynced,
+        Self::LeaverTakenForHolder,
     ];
 
     /// Its name in tables and on command lines: `ack-before-sync`.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use synod_checker::{Body, Operation, Response, WatchRequest};
+use synod_checker::{Body, LeaseId, OpReply, Operation, Response, WatchRequest};
 use synod_env::{Env, Lane, MemberId, Net, watch};
+use synod_node::line::Candidate;
 use synod_node::{Consistency, Failure, Node, WatchMessage, WatchRequester};
 use synod_state::command::Command;
 use synod_state::limit::LimitChange;
@@ -21,6 +22,9 @@ const WINDOW: u64 = 4;
 
 /// A stream whose client takes nothing for so long is closed.
 const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// How long a place in the line of a lock is kept for a client.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Streams of one client.
 const STREAMS_MAX: usize = 64;
@@ -188,6 +192,7 @@ async fn answer(node: &Node, ask: Ask) -> Result<Ended, Failure> {
     let deadline = node.now() + node.limits().request_timeout;
     let operation = match ask {
         Ask::Operation(operation) => operation,
+        Ask::Lock { name, lease, value } => return lock(node, &name, lease, value).await,
         Ask::Snapshot => {
             return Ok(match node.snapshot_now().await {
                 Ok(_) => Ended::Answered(here(node, Body::Compact)),
@@ -258,6 +263,34 @@ async fn answer(node: &Node, ask: Ask) -> Result<Ended, Failure> {
         | Operation::Txn(_)
         | Operation::Compact { .. }
         | Operation::LeaseRevoke { .. } => unreachable!("{operation:?} is a command"),
+    }))
+}
+
+/// Waits in line for a lock. The answer is that of the transaction that took the place, so that
+/// its revision is the lock's token.
+async fn lock(node: &Node, name: &[u8], lease: LeaseId, value: Bytes) -> Result<Ended, Failure> {
+    let deadline = node.now() + node.limits().request_timeout;
+    let candidate = Candidate::new(name, lease);
+    let mut place = candidate.enter(node, value, deadline).await?;
+    let patience = node.now() + LOCK_PATIENCE;
+    let turn = node.env().deadline(patience, place.come_first()).await;
+    if place.found.is_some() || !matches!(turn, Ok(Ok(_))) {
+        // The place was taken, and is given up somewhen, or is another request's.
+        return Ok(Ended::Unknown);
+    }
+    let revision = place.since;
+    let _kept = place.keep();
+    let taken = OpReply {
+        revision,
+        body: Body::Put { prev_kv: None },
+    };
+    Ok(Ended::Answered(Response {
+        revision,
+        member: node.member(),
+        body: Body::Txn {
+            succeeded: true,
+            replies: vec![taken],
+        },
     }))
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use synod_checker::{Operation, Refusal, Response, WatchRequest};
+use synod_checker::{LeaseId, Operation, Refusal, Response, WatchRequest};
 use synod_node::WatchMessage;
 use synod_state::limit::LimitKind;
 
@@ -57,6 +57,15 @@ pub(crate) enum Request {
 pub(crate) enum Ask {
     /// An operation of the history.
     Operation(Operation),
+    /// A place in the line of a lock, until it is the first.
+    Lock {
+        /// The lock.
+        name: Bytes,
+        /// The lease that the place hangs on.
+        lease: LeaseId,
+        /// What the place's key says.
+        value: Bytes,
+    },
     /// A snapshot of this member's state.
     Snapshot,
     /// Clear whatever alarms are raised, so that a state that was full may grow again.
@@ -122,6 +131,10 @@ impl fmt::Display for Parcel {
                     ask: Ask::Operation(operation),
                     ..
                 } => operation.fmt(f),
+                Request::Do {
+                    ask: Ask::Lock { name, lease, .. },
+                    ..
+                } => write!(f, "lock {} with lease {lease}", name.escape_ascii()),
                 Request::Do {
                     ask: Ask::Snapshot, ..
                 } => f.write_str("write a snapshot"),

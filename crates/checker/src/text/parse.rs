@@ -163,6 +163,11 @@ impl<'a> Words<'a> {
             let belief = Belief::LeaseValid { lease };
             return Ok(What::Believed { client, belief });
         }
+        if self.flag("holds") {
+            let (lock, token) = (self.needed("lock")?, self.needed("token")?);
+            let belief = Belief::LockHeld { lock, token };
+            return Ok(What::Believed { client, belief });
+        }
         let word = self.word()?;
         let op = word.strip_prefix('#');
         let op = OpId(number(op.ok_or_else(|| format!("{word:?} is not #OP"))?)?);

@@ -46,6 +46,7 @@ const EVERY_FORM: &str = r#"0s m1 started 1
 42ms w1 resumed rev=7
 43ms w1 closed
 44ms c1 believes-in lease=7
+44ms c1 holds lock=2 token=5
 45ms m1 stopped
 46ms m1 applied 17
 47ms m1 hashed 17 deadbeef

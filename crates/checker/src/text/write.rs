@@ -119,6 +119,10 @@ impl Display for What {
                 client,
                 belief: Belief::LeaseValid { lease },
             } => write!(f, "c{} believes-in lease={lease}", client.0),
+            Self::Believed {
+                client,
+                belief: Belief::LockHeld { lock, token },
+            } => write!(f, "c{} holds lock={lock} token={token}", client.0),
             Self::Member { member, event } => {
                 write!(f, "m{} ", member.0)?;
                 match event {

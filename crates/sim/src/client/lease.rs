@@ -3,18 +3,65 @@
 use super::{ANSWERS_MAX, Client, heard};
 use crate::wire::Ask;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use synod_checker::{Belief, Body, LeaseId, OpId, Operation, Outcome, Refusal};
+use synod_checker::{Belief, Body, LeaseId, OpId, Operation, Outcome, Refusal, Revision};
 use synod_env::{Instant, Reading, queue};
 use synod_session::{Attempt, Lease, LeaseConfig, LeaseStep, Renewal, Standing};
 
 /// How often a holder acts in its lease's name, at most.
 const ACTS_EVERY: Duration = Duration::from_millis(150);
 
+/// How often a holder of a lock does.
+const LOCKED_ACTS_EVERY: Duration = Duration::from_millis(10);
+
+/// A lock that hangs on a lease.
+pub(super) struct Lock {
+    /// Which.
+    number: u64,
+    /// 0 as long as it is not held.
+    token: AtomicI64,
+}
+
+impl Lock {
+    /// One that is not held yet.
+    pub(super) fn new(number: u64) -> Arc<Self> {
+        let token = AtomicI64::new(0);
+        Arc::new(Self { number, token })
+    }
+
+    /// From now on the holder of the lease is that of the lock.
+    pub(super) fn take(&self, token: Revision) {
+        self.token.store(token, Ordering::Relaxed);
+    }
+
+    /// No more.
+    pub(super) fn let_go(&self) {
+        self.token.store(0, Ordering::Relaxed);
+    }
+
+    fn belief(&self) -> Option<Belief> {
+        let (lock, token) = (self.number, self.token.load(Ordering::Relaxed));
+        (token > 0).then_some(Belief::LockHeld { lock, token })
+    }
+}
+
 impl Client {
     /// Holds a lease that was granted in answer to a request sent at `sent`: renews it until
-    /// `until`, and now and then acts in its name.
-    pub(super) async fn hold(self, id: LeaseId, ttl: Duration, sent: Reading, until: Instant) {
+    /// `until`, and now and then acts in its name, or as the holder of the lock that hangs on it.
+    pub(super) async fn hold(
+        self,
+        id: LeaseId,
+        ttl: Duration,
+        sent: Reading,
+        until: Instant,
+        lock: Option<Arc<Lock>>,
+    ) {
+        let acts_every = match lock {
+            Some(_) => LOCKED_ACTS_EVERY,
+            None => ACTS_EVERY,
+        };
         let clock = self.env().clock();
         let config = LeaseConfig {
             grace: Duration::from_secs(2),
@@ -31,6 +78,9 @@ impl Client {
                 Standing::Held(_) | Standing::AtRisk(_) => {
                     self.record()
                         .believed(self.id(), Belief::LeaseValid { lease: id });
+                    if let Some(held) = lock.as_ref().and_then(|lock| lock.belief()) {
+                        self.record().believed(self.id(), held);
+                    }
                 }
                 Standing::Lapsed | Standing::Lost(_) => {}
             }
@@ -48,7 +98,7 @@ impl Client {
                     asked.insert(Attempt(number), (sent, op));
                 }
                 LeaseStep::Wait(wake) => {
-                    let wake = wake.min(until).min(now + ACTS_EVERY);
+                    let wake = wake.min(until).min(now + acts_every);
                     let answered = self.env().deadline(wake, answers.receive()).await;
                     let Ok(Some((attempt, ended))) = answered else {
                         continue;

@@ -3,6 +3,7 @@
 //! What an operation is follows from the workload's seed, the client's number and the operation's
 //! number; what it finds may steer its second half (a swap after a read).
 
+use super::lease::Lock;
 use super::{Client, endpoint_of};
 use crate::observer::Machine;
 use crate::scenario::ClientKind;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use synod_checker::{
-    Body, Compare, DeleteRange, Field, KeyValue, LeaseId, Operation, Outcome, Put, Range, Relation,
-    Response, Revision, Txn, TxnOp, WatchRequest,
+    Body, Compare, DeleteRange, Field, KeyValue, LeaseId, Operation, Outcome, Put, Range, Refusal,
+    Relation, Response, Revision, Txn, TxnOp, WatchRequest,
 };
 use synod_env::Prng;
 use synod_session::Class;
@@ -60,6 +61,12 @@ impl Progress {
 /// Accounts of the transfers, each with this at the beginning.
 const ACCOUNTS: u64 = 5;
 const BALANCE: i64 = 100;
+
+/// Locks that all clients fight for.
+const LOCKS: u64 = 2;
+
+/// How long whoever wants a lock keeps its lease: waiting, and acting as the holder.
+const LOCK_WITHIN: Duration = Duration::from_secs(4);
 
 /// Watches that one client has open.
 const WATCHES_MAX: usize = 3;
@@ -146,6 +153,7 @@ async fn work(client: Client) {
             ClientKind::Counters => work.counter().await,
             ClientKind::Watches => work.watched().await,
             ClientKind::Leases => work.leased().await,
+            ClientKind::Locks => work.locked().await,
             ClientKind::Maintenance => work.maintain().await,
         }
     }
@@ -555,7 +563,7 @@ impl Work {
             let (client, until) = (self.client.clone(), self.client.now() + held);
             let ttl = Duration::from_millis(ttl_ms);
             self.client.env().spawn("lease holder", async move {
-                client.hold(id, ttl, sent, until).await;
+                client.hold(id, ttl, sent, until, None).await;
             });
             if self.percent() < 50 {
                 let late = self.prng.below(400);
@@ -566,6 +574,97 @@ impl Work {
                     client.perform(Operation::LeaseKeepAlive { id }).await;
                 });
             }
+        }
+    }
+
+    async fn locked(&mut self) {
+        let number = self.prng.below(LOCKS);
+        match self.percent() {
+            0..10 => self.lock(number).await,
+            10..40 => {
+                let (key, end) = prefix("m/");
+                let range = Range {
+                    key,
+                    end,
+                    ..Range::default()
+                };
+                self.read(range).await;
+            }
+            _ => {
+                let key = self.key("p", 3);
+                self.put(key, 0).await;
+            }
+        }
+    }
+
+    /// Waits for a lock under a lease of its own, acts as its holder for a while, and lets go; or
+    /// vanishes, so that only the end of the lease frees the lock.
+    async fn lock(&mut self, number: u64) {
+        let client = self.client.clone();
+        let lease = i64::from(client.0.setup.number + 1) << 32 | i64::from(self.number);
+        let ttl_ms = 1_000 * (1 + self.prng.below(2));
+        let (acts_ms, vanishes) = (self.prng.below(120), self.prng.chance(1, 12));
+        let name = Bytes::from(format!("m/{number:02}"));
+        let key = Bytes::from(format!("m/{number:02}/{lease:x}"));
+        let (sent, value) = (client.env().clock(), self.value(""));
+        let granted = self.ask(Operation::LeaseGrant { id: lease, ttl_ms });
+        let Some(Body::LeaseGrant { ttl_ms, .. }) = granted.await.map(|it| it.body) else {
+            return;
+        };
+        let lock = Lock::new(number);
+        let (ttl, until) = (Duration::from_millis(ttl_ms), client.now() + LOCK_WITHIN);
+        let (holder, held) = (client.clone(), Arc::clone(&lock));
+        client.env().spawn("lock holder", async move {
+            holder.hold(lease, ttl, sent, until, Some(held)).await;
+        });
+        // What the member does for it: takes a place, and gives it up if this client has gone.
+        let put = Put {
+            key: key.clone(),
+            value: value.clone(),
+            lease,
+            prev_kv: false,
+        };
+        let take = client.invoke(Operation::Txn(Txn {
+            compares: vec![not_changed_since(&key, 0)],
+            then: vec![TxnOp::Put(put)],
+            otherwise: vec![TxnOp::Range(get(&key))],
+        }));
+        let give_up = DeleteRange {
+            key: key.clone(),
+            end: Bytes::new(),
+            prev_kv: false,
+        };
+        let give_up = client.invoke(Operation::DeleteRange(give_up));
+        let ask = Ask::Lock { name, lease, value };
+        let (taken, given_up) = match client.call(Class::Write, &ask).await {
+            synod_session::Outcome::Done(response) => {
+                (Outcome::Done(response), Outcome::Refused(Refusal::NotDone))
+            }
+            synod_session::Outcome::Refused(synod_session::Refusal::Service(why)) => {
+                (Outcome::Refused(why), Outcome::Refused(Refusal::NotDone))
+            }
+            synod_session::Outcome::Refused(synod_session::Refusal::Unavailable(_)) => (
+                Outcome::Refused(Refusal::NotDone),
+                Outcome::Refused(Refusal::NotDone),
+            ),
+            synod_session::Outcome::Unknown(_) => (Outcome::Unknown, Outcome::Unknown),
+        };
+        let token = match &taken {
+            Outcome::Done(response) => Some(response.revision),
+            Outcome::Refused(_) | Outcome::Unknown => None,
+        };
+        client.returned(take, taken);
+        client.returned(give_up, given_up);
+        let Some(token) = token else {
+            return;
+        };
+        client.record().mark("lock held");
+        self.seen = self.seen.max(token);
+        lock.take(token);
+        client.env().sleep(Duration::from_millis(acts_ms)).await;
+        if !vanishes {
+            lock.let_go();
+            self.delete(key, Bytes::new()).await;
         }
     }
 

@@ -147,13 +147,15 @@ pub enum ClientKind {
     Watches,
     /// Grants leases, hangs keys on them, renews them for a while and lets them end.
     Leases,
+    /// Waits for locks, acts while holding them, and lets go or vanishes.
+    Locks,
     /// Compacts history and has snapshots written.
     Maintenance,
 }
 
 impl ClientKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Registers,
         Self::Sets,
         Self::Transfers,
@@ -161,6 +163,7 @@ impl ClientKind {
         Self::Counters,
         Self::Watches,
         Self::Leases,
+        Self::Locks,
         Self::Maintenance,
     ];
 
@@ -175,6 +178,7 @@ impl ClientKind {
             Self::Counters => "counters",
             Self::Watches => "watches",
             Self::Leases => "leases",
+            Self::Locks => "locks",
             Self::Maintenance => "maintenance",
         }
     }
