@@ -21,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("client_message", synod_server::fuzzing::message),
     ("command", state::command),
     ("engine_message", synod_raft::fuzzing::message),
+    ("etcd_file", kept::etcd_file),
     ("history", texts::history),
     ("json", synod_server::fuzzing::json),
     ("log_file", kept::log_file),
