@@ -46,7 +46,7 @@ pub use open::{HIGHEST_LEVEL, OpenError, Opened, open};
 pub use reads::Consistency;
 pub use shared::Times;
 pub use snapshots::RestoreError;
-pub use watch::{WatchCreate, WatchEvent, WatchMessage, WatchRequester, WatchStream};
+pub use watch::{Told, WatchCreate, WatchEvent, WatchMessage, WatchRequester, WatchStream};
 
 use barriers::Barriers;
 use inflight::Proposal;

@@ -222,7 +222,7 @@ impl Observer {
             }
             Stage::Waiting(stream) => match stream.next().await {
                 Some(WatchMessage::Events { events, .. }) => {
-                    let mut puts = events.into_iter().map(|event| event.event.kv);
+                    let mut puts = events.iter().map(|event| event.event.kv.clone());
                     let leader = puts.next().expect("a message of events holds one");
                     self.follow(leader.mod_revision, leader)
                 }
@@ -232,9 +232,10 @@ impl Observer {
                 Some(WatchMessage::Events {
                     revision, events, ..
                 }) => {
-                    for event in events {
+                    for event in events.iter() {
+                        let kv = &event.event.kv;
                         match event.event.kind {
-                            EventKind::Put => self.heard.push_back((revision, event.event.kv)),
+                            EventKind::Put => self.heard.push_back((revision, kv.clone())),
                             EventKind::Delete => {
                                 self.stage = Stage::Vacant;
                                 break;

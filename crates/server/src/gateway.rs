@@ -165,7 +165,7 @@ impl Server {
         };
         let mut request = Request::new(Inbound::Json(Box::new(requests)));
         *request.headers_mut() = headers;
-        Ok(self.call(method, request).await)
+        Ok(self.call(method, request, None).await)
     }
 
     /// The message that a value stands for.

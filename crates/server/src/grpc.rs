@@ -14,12 +14,13 @@ use hyper::body::Incoming;
 use prost::Message;
 use std::error::Error;
 use std::future::{Ready, poll_fn, ready};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::Status;
-use tonic::codec::{Codec as _, EncodeBody, Streaming};
+use tonic::codec::{Codec, EncodeBody, EncodeBuf, Encoder, Streaming};
 use tonic::server::{Grpc, StreamingService};
 use tonic_prost::ProstCodec;
 
@@ -284,6 +285,53 @@ pub(crate) fn refuse(status: &Status) -> Response<Body> {
     response
 }
 
+/// A response that can be written into a frame.
+pub(crate) trait Written: Send + 'static {
+    /// Writes it.
+    fn write(self, buffer: &mut EncodeBuf<'_>);
+}
+
+impl<M: Message + 'static> Written for M {
+    fn write(self, buffer: &mut EncodeBuf<'_>) {
+        self.encode(buffer).expect("the buffer grows as it must");
+    }
+}
+
+/// Reads messages `Q` and writes responses `R`.
+struct Framing<Q, R>(PhantomData<fn(Q) -> R>);
+
+/// Writes responses `R`.
+struct Writing<R>(PhantomData<fn(R)>);
+
+impl<Q, R> Codec for Framing<Q, R>
+where
+    Q: Message + Default + Send + 'static,
+    R: Written,
+{
+    type Encode = R;
+    type Decode = Q;
+    type Encoder = Writing<R>;
+    type Decoder = <ProstCodec<Q, Q> as Codec>::Decoder;
+
+    fn encoder(&mut self) -> Writing<R> {
+        Writing(PhantomData)
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstCodec::<Q, Q>::default().decoder()
+    }
+}
+
+impl<R: Written> Encoder for Writing<R> {
+    type Item = R;
+    type Error = Status;
+
+    fn encode(&mut self, response: R, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        response.write(buffer);
+        Ok(())
+    }
+}
+
 /// Answers a stream of requests with the stream that `open` makes of it.
 pub(crate) async fn stream<Q, R, S>(
     request: Request<Inbound>,
@@ -293,14 +341,14 @@ pub(crate) async fn stream<Q, R, S>(
 ) -> Response<Body>
 where
     Q: Message + Default + Send + 'static,
-    R: Message + Send + 'static,
+    R: Written,
     S: futures_util::Stream<Item = Result<R, Status>> + Send + 'static,
 {
     let request = request.map(|body| match body {
         Inbound::Wire(body) => Inbound::Counted(body, Arc::clone(metrics)),
         counted @ (Inbound::Counted(..) | Inbound::Json(_)) => counted,
     });
-    Grpc::new(ProstCodec::<R, Q>::default())
+    Grpc::new(Framing(PhantomData))
         .max_decoding_message_size(message_bytes_max)
         .streaming(Opening(Some(open)), request)
         .await

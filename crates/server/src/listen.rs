@@ -5,6 +5,7 @@ mod socket;
 pub use socket::Listener;
 use socket::{Released, Serves};
 
+use crate::bell::Bell;
 use crate::gateway::Afterwards;
 use crate::stop::Stop;
 use crate::{Config, Server};
@@ -19,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 use synod_env::world::DeadlinePassed;
 use synod_node::Node;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// How long no connection is accepted after one could not be: most likely there is no file
@@ -44,8 +46,17 @@ pub async fn serve(
     let server = Arc::new(Server::new(node, config));
     let http = http(&server.config);
     let mut connections = JoinSet::new();
+    // They end with this function, after the last connection.
+    let mut ringers = JoinSet::new();
+    let bells = bells(&server.config.workers, &mut ringers);
     {
-        let mut accepting = pin!(accept_all(&server, &http, &listeners, &mut connections));
+        let mut accepting = pin!(accept_all(
+            &server,
+            &http,
+            &listeners,
+            &bells,
+            &mut connections
+        ));
         let mut watching = pin!(server.watch_leader());
         let mut shutdown = pin!(shutdown);
         poll_fn(|cx| match shutdown.as_mut().poll(cx) {
@@ -67,6 +78,19 @@ pub async fn serve(
         Ok(()) => 0,
         Err(DeadlinePassed) => connections.len(),
     }
+}
+
+/// A bell for each thread that serves connections, with the task that answers it.
+fn bells(workers: &[Handle], ringers: &mut JoinSet<()>) -> Vec<Arc<Bell>> {
+    let bells: Vec<Arc<Bell>> = (0..workers.len().max(1)).map(|_| Arc::default()).collect();
+    for (place, bell) in bells.iter().enumerate() {
+        let answer = Arc::clone(bell).answer();
+        match workers.get(place) {
+            Some(worker) => ringers.spawn_on(answer, worker),
+            None => ringers.spawn(answer),
+        };
+    }
+    bells
 }
 
 fn http(config: &Config) -> Builder<TokioExecutor> {
@@ -91,6 +115,7 @@ async fn accept_all(
     server: &Arc<Server>,
     http: &Builder<TokioExecutor>,
     listeners: &[Listener],
+    bells: &[Arc<Bell>],
     connections: &mut JoinSet<()>,
 ) {
     let mut turn = 0;
@@ -112,8 +137,10 @@ async fn accept_all(
                     }
                 };
                 served += 1;
-                let connection = connection(Arc::clone(server), http.clone(), stream);
-                match workers.get(served % workers.len().max(1)) {
+                let place = served % bells.len();
+                let bell = Arc::clone(&bells[place]);
+                let connection = connection(Arc::clone(server), http.clone(), stream, bell);
+                match workers.get(place) {
                     Some(worker) => connections.spawn_on(connection, worker),
                     None => connections.spawn(connection),
                 };
@@ -127,7 +154,12 @@ async fn accept_all(
 }
 
 /// Serves one connection to its end; once the server stops, it takes no new request.
-async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, released: Released) {
+async fn connection(
+    server: Arc<Server>,
+    http: Builder<TokioExecutor>,
+    released: Released,
+    bell: Arc<Bell>,
+) {
     let serves = released.serves;
     let stream = match released.take_over() {
         Ok(stream) => stream,
@@ -147,9 +179,10 @@ async fn connection(server: Arc<Server>, http: Builder<TokioExecutor>, released:
     let left = afterwards.clone();
     let service = service_fn(move |request| {
         let (server, afterwards) = (Arc::clone(&server), left.clone());
+        let bell = Arc::clone(&bell);
         async move {
             Ok::<_, Infallible>(match serves {
-                Serves::Clients => server.answer(request, &afterwards).await,
+                Serves::Clients => server.answer(request, &afterwards, bell).await,
                 Serves::Monitors => server.answer_monitor(request).await,
             })
         }

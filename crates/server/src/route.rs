@@ -2,6 +2,7 @@
 
 use crate::Server;
 use crate::auth;
+use crate::bell::Bell;
 use crate::call::Call;
 use crate::errors;
 use crate::gateway::Afterwards;
@@ -24,12 +25,13 @@ use synod_node::Failure;
 use tonic::{Code, Status};
 
 impl Server {
-    /// Answers a request of any kind. A connection that is to be a websocket then goes on with what
-    /// is left in `afterwards`.
+    /// Answers a request of any kind, on the thread of that bell. A connection that is to be a
+    /// websocket then goes on with what is left in `afterwards`.
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
         afterwards: &Afterwards,
+        bell: Arc<Bell>,
     ) -> Response<Body> {
         let Some(method) = Method::at(request.uri().path()) else {
             return Box::pin(self.answer_unknown(request, afterwards)).await;
@@ -37,14 +39,16 @@ impl Server {
         if request.version() != Version::HTTP_2 || !is_grpc(request.headers()) {
             return not_grpc();
         }
-        self.call(method, request.map(Inbound::Wire)).await
+        self.call(method, request.map(Inbound::Wire), Some(bell))
+            .await
     }
 
-    /// Answers a gRPC request, wherever it comes from.
+    /// Answers a gRPC request, wherever it comes from, on the thread of that bell if it has one.
     pub(crate) async fn call(
         self: Arc<Self>,
         method: Method,
         request: Request<Inbound>,
+        bell: Option<Arc<Bell>>,
     ) -> Response<Body> {
         let server = self;
         let now = server.node.now();
@@ -105,7 +109,7 @@ impl Server {
                 Ok(watches) => {
                     let (serve, end) = (Arc::clone(&server), end());
                     let responses =
-                        |requests| Responses::new(serve, requests, watches, end, handling);
+                        |requests| Responses::new(serve, requests, watches, end, handling, bell);
                     Box::pin(grpc::stream(
                         request,
                         message_bytes_max,

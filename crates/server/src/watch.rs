@@ -1,23 +1,31 @@
 //! The service `etcdserverpb.Watch`: one stream of requests, one of responses, no task.
 //!
 //! The response stream does everything when it is polled: it takes a request, if one is there,
-//! then the next message of the member's watch stream. It takes one request for each response, so
-//! a client that does not read is not listened to either, and what waits for it stays bounded.
+//! then the next message of the member's watch stream. It takes at most one request for each
+//! response, so a client that does not read is not listened to either, and what waits for it stays
+//! bounded.
+//!
+//! What many watchers are told alike is turned into bytes once, by the first stream that comes to
+//! it ([`Told::encoded`]); for each of them only what differs is written before it.
 
+use crate::bell::Bell;
 use crate::errors;
+use crate::grpc::Written;
 use crate::metrics::Handling;
 use crate::stop::End;
 use crate::{Server, translate};
+use bytes::{BufMut, Bytes};
 use futures_util::{Stream, StreamExt as _};
+use prost::Message as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use synod_api::etcdserverpb as pb;
 use synod_api::etcdserverpb::watch_request::RequestUnion;
 use synod_node::watch::{CancelReason, NO_WATCH};
-use synod_node::{WatchMessage, WatchStream};
+use synod_node::{WatchEvent, WatchMessage, WatchStream};
 use synod_state::command::Revision;
-use tonic::codec::Streaming;
+use tonic::codec::{EncodeBuf, Streaming};
 use tonic::{Code, Status};
 
 /// Requests taken in one poll that nothing is to be answered to, before others get their turn.
@@ -32,6 +40,9 @@ pub(crate) struct Responses {
     end: End,
     handling: Handling,
     over: bool,
+    /// Wakes the task that polls, and that task's own waker.
+    rope: Option<(Waker, Waker)>,
+    bell: Option<Arc<Bell>>,
 }
 
 impl Responses {
@@ -41,6 +52,7 @@ impl Responses {
         stream: WatchStream,
         end: End,
         handling: Handling,
+        bell: Option<Arc<Bell>>,
     ) -> Self {
         Self {
             server,
@@ -49,6 +61,8 @@ impl Responses {
             end,
             handling,
             over: false,
+            rope: None,
+            bell,
         }
     }
 
@@ -83,16 +97,36 @@ impl Responses {
         Ok(true)
     }
 
+    /// The waker by which the member wakes the task that polls.
+    fn rope(&mut self, cx: &Context<'_>) -> Waker {
+        let Some(bell) = &self.bell else {
+            return cx.waker().clone();
+        };
+        match &self.rope {
+            Some((rope, task)) if task.will_wake(cx.waker()) => rope.clone(),
+            Some(_) | None => {
+                let rope = bell.rope(cx.waker());
+                self.rope = Some((rope.clone(), cx.waker().clone()));
+                rope
+            }
+        }
+    }
+
     fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<pb::WatchResponse, Status>>> {
+    ) -> Poll<Option<Result<WatchResponse, Status>>> {
+        // What came together goes together: requests have their turn before the next lot.
+        if let Some(message) = self.stream.pop() {
+            return Poll::Ready(Some(Ok(response(&self.server, message))));
+        }
+        let rope = self.rope(cx);
         for _ in 0..REQUESTS_PER_POLL {
             let requested = match self.poll_request(cx) {
                 Ok(requested) => requested,
                 Err(status) => return Poll::Ready(Some(Err(status))),
             };
-            match self.stream.poll_next(cx) {
+            match self.stream.poll_next(&mut Context::from_waker(&rope)) {
                 Poll::Ready(Some(message)) => {
                     return Poll::Ready(Some(Ok(response(&self.server, message))));
                 }
@@ -110,7 +144,7 @@ impl Responses {
 }
 
 impl Stream for Responses {
-    type Item = Result<pb::WatchResponse, Status>;
+    type Item = Result<WatchResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.over {
@@ -132,17 +166,37 @@ impl Stream for Responses {
     }
 }
 
-fn response(server: &Server, message: WatchMessage) -> pb::WatchResponse {
+/// A response, with its events as bytes.
+#[derive(Debug)]
+pub(crate) struct WatchResponse {
+    /// All but the events.
+    envelope: pb::WatchResponse,
+    /// The events as a message without anything else has them.
+    events: Bytes,
+}
+
+impl Written for WatchResponse {
+    fn write(self, buffer: &mut EncodeBuf<'_>) {
+        // The events are the last field, so one after the other is the message that holds both.
+        self.envelope.write(buffer);
+        buffer.put_slice(&self.events);
+    }
+}
+
+fn response(server: &Server, message: WatchMessage) -> WatchResponse {
     let told = |watch_id: i64, revision: Revision| pb::WatchResponse {
         header: Some(server.header(revision)),
         watch_id,
         ..pb::WatchResponse::default()
     };
-    match message {
-        WatchMessage::Created { watch_id, revision } => pb::WatchResponse {
-            created: true,
-            ..told(watch_id, revision)
-        },
+    let (envelope, events) = match message {
+        WatchMessage::Created { watch_id, revision } => {
+            let created = pb::WatchResponse {
+                created: true,
+                ..told(watch_id, revision)
+            };
+            (created, Bytes::new())
+        }
         WatchMessage::Canceled {
             watch_id,
             reason,
@@ -151,27 +205,40 @@ fn response(server: &Server, message: WatchMessage) -> pb::WatchResponse {
             let (compact_revision, cancel_reason) = cancellation(reason);
             // As in etcd, who is sent away because of a compaction is not told how far the store is.
             let revision = if compact_revision == 0 { revision } else { 0 };
-            pb::WatchResponse {
+            let canceled = pb::WatchResponse {
                 // A creation that was refused is answered as created and canceled in one.
                 created: watch_id == NO_WATCH,
                 canceled: true,
                 compact_revision,
                 cancel_reason: cancel_reason.to_owned(),
                 ..told(watch_id, revision)
-            }
+            };
+            (canceled, Bytes::new())
         }
         WatchMessage::Events {
             watch_id,
             revision,
             events,
             fragment,
-        } => pb::WatchResponse {
-            fragment,
-            events: events.into_iter().map(translate::watch_event).collect(),
-            ..told(watch_id, revision)
-        },
-        WatchMessage::Progress { watch_id, revision } => told(watch_id, revision),
-    }
+        } => {
+            let envelope = pb::WatchResponse {
+                fragment,
+                ..told(watch_id, revision)
+            };
+            (envelope, events.encoded(encode))
+        }
+        WatchMessage::Progress { watch_id, revision } => (told(watch_id, revision), Bytes::new()),
+    };
+    WatchResponse { envelope, events }
+}
+
+/// Events as a message without anything else has them.
+fn encode(events: &[WatchEvent]) -> Bytes {
+    let message = pb::WatchResponse {
+        events: events.iter().cloned().map(translate::watch_event).collect(),
+        ..pb::WatchResponse::default()
+    };
+    message.encode_to_vec().into()
 }
 
 /// The compact revision and the reason that a client is told.

@@ -82,7 +82,7 @@ fn a_snapshot_is_installed_under_watchers_batches_and_leases() {
                 events,
                 ..
             } => {
-                told.extend(events.into_iter().map(|event| event.event.kv.value));
+                told.extend(events.iter().map(|event| event.event.kv.value.clone()));
             }
             other @ (WatchMessage::Created { .. }
             | WatchMessage::Canceled { .. }

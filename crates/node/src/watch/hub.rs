@@ -1,14 +1,14 @@
 //! The one place where events meet watchers.
 
-use super::index::{Address, Index, Keys};
-use super::{CancelReason, NO_WATCH, WatchCreate, WatchEvent, WatchMessage};
+use super::index::{Address, GroupId, Index, Interest, Keys};
+use super::{CancelReason, NO_WATCH, Told, WatchCreate, WatchEvent, WatchMessage};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use synod_env::{Bug, Limits, planted};
 use synod_state::Root;
 use synod_state::command::Revision;
-use synod_state::reply::{Event, EventKind};
+use synod_state::reply::Event;
 
 /// All watchers of a member.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Inner {
 /// One stream's side in the hub.
 #[derive(Debug, Default)]
 pub(super) struct Outlet {
-    pub(super) outbox: VecDeque<WatchMessage>,
+    outbox: VecDeque<Outgoing>,
     outbox_bytes: usize,
     pub(super) watchers: BTreeMap<i64, Watcher>,
     next_watch: i64,
@@ -43,18 +43,23 @@ pub(super) struct Outlet {
     pub(super) waker: Option<Waker>,
 }
 
+/// A message in an outbox.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) message: WatchMessage,
+    /// It may be cut if it is large.
+    pub(super) fragment: bool,
+}
+
 /// One watch.
 #[derive(Clone, Debug)]
 pub(super) struct Watcher {
-    pub(super) keys: Keys,
+    pub(super) interest: Interest,
     /// The first revision that has not been told.
     pub(super) next: Revision,
     /// The revision it asked to begin with; no progress below it is told (etcd#20221).
     start: Revision,
-    pub(super) prev_kv: bool,
     pub(super) fragment: bool,
-    no_put: bool,
-    no_delete: bool,
     progress_notify: bool,
     synced: bool,
     /// Nothing was told since the last periodic progress report.
@@ -68,11 +73,9 @@ impl Watcher {
     }
 
     pub(super) fn wants(&self, event: &Event) -> bool {
-        let kind = match event.kind {
-            EventKind::Put => !self.no_put,
-            EventKind::Delete => !self.no_delete,
-        };
-        kind && event.kv.mod_revision >= self.next && self.keys.contains(&event.kv.key)
+        event.kv.mod_revision >= self.next
+            && self.interest.admits(event.kind)
+            && self.interest.keys.contains(&event.kv.key)
     }
 }
 
@@ -132,7 +135,9 @@ impl Hub {
             inner.watchers -= outlet.watchers.len();
             for (watch, watcher) in outlet.watchers {
                 if watcher.synced {
-                    inner.index.remove(&watcher.keys, Address { stream, watch });
+                    inner
+                        .index
+                        .remove(&watcher.interest, Address { stream, watch });
                 }
             }
         }
@@ -167,38 +172,10 @@ impl Hub {
             root.revision()
         );
         inner.published = root.revision();
-        let mut told: BTreeMap<Address, Vec<WatchEvent>> = BTreeMap::new();
-        if !inner.index.is_empty() {
-            for event in events {
-                let mut prev_kv = None;
-                inner.index.matching(&event.kv.key, |address| {
-                    let watcher = inner
-                        .streams
-                        .get(&address.stream)
-                        .and_then(|outlet| outlet.watchers.get(&address.watch))
-                        .expect("the index holds only watchers that exist");
-                    if watcher.wants(event) {
-                        let prev_kv = if watcher.prev_kv {
-                            prev_kv.get_or_insert_with(|| root.previous(event)).clone()
-                        } else {
-                            None
-                        };
-                        let event = event.clone();
-                        told.entry(address)
-                            .or_default()
-                            .push(WatchEvent { event, prev_kv });
-                    }
-                });
-            }
-        }
         let mut wakers = Vec::new();
-        for (address, events) in told {
-            inner.tell(
-                address,
-                events,
-                self.limits.watch_stream_bytes_max,
-                &mut wakers,
-            );
+        for (address, told) in inner.deliveries(root, events) {
+            let bytes_max = self.limits.watch_stream_bytes_max;
+            inner.tell(address, &told, bytes_max, &mut wakers);
         }
         inner.report_progress(&mut wakers);
         for waker in wakers {
@@ -234,7 +211,9 @@ impl Hub {
                 watcher.quiet = false;
                 outlet.behind.push_back(*watch);
                 let (stream, watch) = (*stream, *watch);
-                inner.index.remove(&watcher.keys, Address { stream, watch });
+                inner
+                    .index
+                    .remove(&watcher.interest, Address { stream, watch });
             }
             if !outlet.behind.is_empty() {
                 wakers.extend(outlet.waker.take());
@@ -256,6 +235,7 @@ impl Hub {
                 // Whoever does not read is not told that there is nothing to read.
                 continue;
             }
+            let mut reports = Vec::new();
             for (watch_id, watcher) in &mut outlet.watchers {
                 let due = watcher.progress_notify && watcher.has_reached(published);
                 if due && std::mem::replace(&mut watcher.quiet, true) {
@@ -264,10 +244,12 @@ impl Hub {
                         watch_id,
                         revision: published,
                     };
-                    outlet.outbox_bytes += message.weight();
-                    outlet.outbox.push_back(message);
+                    reports.push(message);
                     wakers.extend(outlet.waker.take());
                 }
+            }
+            for report in reports {
+                outlet.push(report);
             }
         }
         drop(inner);
@@ -292,33 +274,51 @@ impl Inner {
             .expect("a stream is in the hub until it is dropped")
     }
 
-    /// Puts events into a synced watcher's outbox; if the outbox is full the watcher falls
-    /// behind instead and will replay them.
-    fn tell(
-        &mut self,
-        address: Address,
-        events: Vec<WatchEvent>,
-        bytes_max: usize,
-        wakers: &mut Vec<Waker>,
-    ) {
+    /// Who is to be told what of new events, by address: once each.
+    fn deliveries(&self, root: &Root, events: &[Event]) -> Vec<(Address, Told)> {
+        if self.index.is_empty() {
+            return Vec::new();
+        }
+        let mut told: BTreeMap<GroupId, Vec<WatchEvent>> = BTreeMap::new();
+        for event in events {
+            let mut prev_kv = None;
+            self.index.matching(&event.kv.key, |group, interest| {
+                if !interest.admits(event.kind) {
+                    return;
+                }
+                let prev_kv = if interest.prev_kv {
+                    prev_kv.get_or_insert_with(|| root.previous(event)).clone()
+                } else {
+                    None
+                };
+                let event = event.clone();
+                let told = told.entry(group).or_default();
+                told.push(WatchEvent { event, prev_kv });
+            });
+        }
+        let mut deliveries = Vec::new();
+        for (group, events) in told {
+            let told = Told::new(events);
+            let watchers = &self.index.group(group).watchers;
+            deliveries.extend(watchers.iter().map(|address| (*address, told.clone())));
+        }
+        deliveries.sort_by_key(|(address, _)| *address);
+        deliveries
+    }
+
+    /// Puts events into a synced watcher's outbox, but for those before it begins; if the outbox is
+    /// full the watcher falls behind instead and will replay them.
+    fn tell(&mut self, address: Address, events: &Told, bytes_max: usize, wakers: &mut Vec<Waker>) {
         let Address { stream, watch } = address;
         let outlet = self.streams.get_mut(&stream).expect("told watchers exist");
         let watcher = outlet
             .watchers
             .get_mut(&watch)
             .expect("told watchers exist");
-        let first = events
-            .first()
-            .expect("something is told")
-            .event
-            .kv
-            .mod_revision;
-        let last = events
-            .last()
-            .expect("something is told")
-            .event
-            .kv
-            .mod_revision;
+        let Some(events) = events.since(watcher.next) else {
+            return;
+        };
+        let (first, last) = (events.first_revision(), events.last_revision());
         let message = WatchMessage::Events {
             watch_id: watch,
             revision: last,
@@ -329,13 +329,14 @@ impl Inner {
         watcher.quiet = false;
         if outlet.outbox.is_empty() || outlet.outbox_bytes + weight <= bytes_max {
             watcher.next = last + 1;
+            let fragment = watcher.fragment;
             outlet.outbox_bytes += weight;
-            outlet.outbox.push_back(message);
+            outlet.outbox.push_back(Outgoing { message, fragment });
         } else {
             watcher.next = first;
             watcher.synced = false;
             outlet.behind.push_back(watch);
-            self.index.remove(&watcher.keys, address);
+            self.index.remove(&watcher.interest, address);
         }
         wakers.extend(outlet.waker.take());
     }
@@ -394,14 +395,17 @@ impl Inner {
             request.start_revision + i64::from(skips)
         };
         let synced = next > published;
-        let watcher = Watcher {
-            keys: keys.clone(),
-            next,
-            start: request.start_revision,
+        let interest = Interest {
+            keys,
             prev_kv: request.prev_kv,
-            fragment: request.fragment,
             no_put: request.no_put,
             no_delete: request.no_delete,
+        };
+        let watcher = Watcher {
+            interest: interest.clone(),
+            next,
+            start: request.start_revision,
+            fragment: request.fragment,
             progress_notify: request.progress_notify,
             synced,
             quiet: true,
@@ -417,7 +421,7 @@ impl Inner {
         self.watchers += 1;
         if synced {
             self.index.insert(
-                &keys,
+                &interest,
                 Address {
                     stream,
                     watch: watch_id,
@@ -443,7 +447,7 @@ impl Inner {
         self.watchers -= 1;
         if watcher.synced {
             self.index.remove(
-                &watcher.keys,
+                &watcher.interest,
                 Address {
                     stream,
                     watch: watch_id,
@@ -483,10 +487,10 @@ impl Inner {
         }
         watcher.synced = true;
         watcher.quiet = false;
-        let keys = watcher.keys.clone();
+        let interest = watcher.interest.clone();
         outlet.report_progress(published);
         self.index.insert(
-            &keys,
+            &interest,
             Address {
                 stream,
                 watch: watch_id,
@@ -498,13 +502,18 @@ impl Inner {
 impl Outlet {
     pub(super) fn push(&mut self, message: WatchMessage) {
         self.outbox_bytes += message.weight();
-        self.outbox.push_back(message);
+        self.outbox.push_back(Outgoing {
+            message,
+            fragment: false,
+        });
     }
 
-    pub(super) fn pop(&mut self) -> Option<WatchMessage> {
-        let message = self.outbox.pop_front()?;
-        self.outbox_bytes -= message.weight();
-        Some(message)
+    /// Puts all that waits into `into`, which must be empty. True if there was anything.
+    pub(super) fn take(&mut self, into: &mut VecDeque<Outgoing>) -> bool {
+        assert!(into.is_empty(), "{} messages are not read yet", into.len());
+        std::mem::swap(&mut self.outbox, into);
+        self.outbox_bytes = 0;
+        !into.is_empty()
     }
 
     fn free_id(&mut self) -> i64 {

@@ -5,15 +5,20 @@
 //! watcher for them. A watcher that wants the past, or whose stream reads too slowly, is *behind*:
 //! its stream replays history from a root of the state, in the task that reads the stream, so
 //! that a slow reader costs only itself.
+//!
+//! Synced watchers that want the same share what they are told ([`Told`]), so that the work and the
+//! memory of an event do not grow with those who watch it; only the delivery does.
 
 mod hub;
 mod index;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub(crate) use hub::Hub;
 pub use stream::{WatchRequester, WatchStream};
+pub use told::Told;
 
 use bytes::Bytes;
 use synod_state::command::Revision;
@@ -97,7 +102,7 @@ pub enum WatchMessage {
         /// Everything up to this revision has been told.
         revision: Revision,
         /// The changes in order.
-        events: Vec<WatchEvent>,
+        events: Told,
         /// More of the same message follows.
         fragment: bool,
     },
@@ -116,9 +121,7 @@ impl WatchMessage {
         const ENVELOPE: usize = 64;
         match self {
             Self::Created { .. } | Self::Canceled { .. } | Self::Progress { .. } => ENVELOPE,
-            Self::Events { events, .. } => {
-                ENVELOPE + events.iter().map(WatchEvent::weight).sum::<usize>()
-            }
+            Self::Events { events, .. } => ENVELOPE + events.weight(),
         }
     }
 }

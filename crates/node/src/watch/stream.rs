@@ -1,7 +1,7 @@
 //! One client's watch stream: requests in, messages out.
 
-use super::hub::{Hub, NoStream};
-use super::{CancelReason, WatchCreate, WatchEvent, WatchMessage};
+use super::hub::{Hub, NoStream, Outgoing};
+use super::{CancelReason, Told, WatchCreate, WatchEvent, WatchMessage};
 use crate::roots::Roots;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,6 +19,9 @@ const REPLAYS_PER_POLL: usize = 8;
 #[derive(Debug)]
 pub struct WatchStream {
     requester: WatchRequester,
+    /// What was taken out of the outbox together: one look into the hub serves many messages. It
+    /// is as bounded as the outbox is.
+    taken: VecDeque<Outgoing>,
     /// What is left of a message that was cut.
     rest: VecDeque<WatchMessage>,
 }
@@ -40,6 +43,7 @@ impl WatchStream {
         let stream = hub.open()?;
         Ok(Self {
             requester: WatchRequester { hub, roots, stream },
+            taken: VecDeque::new(),
             rest: VecDeque::new(),
         })
     }
@@ -55,9 +59,18 @@ impl WatchStream {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next message, if it is one of those that came together with the last.
+    pub fn pop(&mut self) -> Option<WatchMessage> {
+        if let Some(message) = self.rest.pop_front() {
+            return Some(message);
+        }
+        let Outgoing { message, fragment } = self.taken.pop_front()?;
+        Some(self.cut(message, fragment))
+    }
+
     /// As [`WatchStream::next`].
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchMessage>> {
-        if let Some(message) = self.rest.pop_front() {
+        if let Some(message) = self.pop() {
             return Poll::Ready(Some(message));
         }
         for _ in 0..REPLAYS_PER_POLL {
@@ -67,17 +80,9 @@ impl WatchStream {
                     return Poll::Ready(None);
                 }
                 let outlet = inner.outlet(self.requester.stream);
-                if let Some(message) = outlet.pop() {
-                    let fragment = match &message {
-                        WatchMessage::Events { watch_id, .. } => {
-                            outlet.watchers.get(watch_id).is_some_and(|w| w.fragment)
-                        }
-                        WatchMessage::Created { .. }
-                        | WatchMessage::Canceled { .. }
-                        | WatchMessage::Progress { .. } => false,
-                    };
+                if outlet.take(&mut self.taken) {
                     drop(inner);
-                    return Poll::Ready(Some(self.cut(message, fragment)));
+                    return Poll::Ready(self.pop());
                 }
                 let Some(watch_id) = outlet.behind.pop_front() else {
                     outlet.waker = Some(cx.waker().clone());
@@ -118,7 +123,7 @@ impl WatchStream {
             .into_iter()
             .filter(|event| watcher.wants(event))
             .map(|event| {
-                let prev_kv = if watcher.prev_kv {
+                let prev_kv = if watcher.interest.prev_kv {
                     root.previous(&event)
                 } else {
                     None
@@ -133,7 +138,7 @@ impl WatchStream {
         Some(WatchMessage::Events {
             watch_id,
             revision: told_to,
-            events,
+            events: Told::new(events),
             fragment: false,
         })
     }
@@ -153,29 +158,15 @@ impl WatchStream {
         else {
             return message;
         };
-        let mut part = Vec::new();
-        let mut part_bytes = 0;
-        for event in events {
-            let weight = event.weight();
-            if !part.is_empty() && part_bytes + weight > bytes_max {
-                let events = std::mem::take(&mut part);
-                part_bytes = 0;
-                self.rest.push_back(WatchMessage::Events {
-                    watch_id,
-                    revision,
-                    events,
-                    fragment: true,
-                });
-            }
-            part_bytes += weight;
-            part.push(event);
+        let parts = events.parts(bytes_max);
+        for (number, part) in parts.iter().enumerate() {
+            self.rest.push_back(WatchMessage::Events {
+                watch_id,
+                revision,
+                events: part.clone(),
+                fragment: number + 1 < parts.len(),
+            });
         }
-        self.rest.push_back(WatchMessage::Events {
-            watch_id,
-            revision,
-            events: part,
-            fragment: false,
-        });
         self.rest.pop_front().expect("at least one part was made")
     }
 }

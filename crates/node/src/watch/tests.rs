@@ -1,6 +1,6 @@
 //! What a watch promises: ordered, unique, complete, resumable, never ahead of its progress.
 
-use super::{Hub, WatchCreate, WatchMessage, WatchStream};
+use super::{Hub, NO_WATCH, WatchCreate, WatchMessage, WatchStream};
 use crate::roots::Roots;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -395,7 +395,7 @@ fn a_slow_reader_costs_a_bounded_outbox_and_misses_nothing() {
     let mut told = Vec::new();
     for message in read(&mut stream) {
         if let WatchMessage::Events { events, .. } = message {
-            told.extend(events.into_iter().map(|told| told.event));
+            told.extend(events.iter().map(|told| told.event.clone()));
         }
     }
     assert_eq!(told, world.history);
@@ -446,6 +446,138 @@ fn quiet_watches_that_asked_are_told_their_progress_from_time_to_time() {
     assert!(read(&mut stream).is_empty(), "it was not quiet");
     world.hub.progress_notify();
     assert_eq!(show(&read(&mut stream)), ["0 at 3"]);
+}
+
+/// A report may not overtake what waits to be read, nor leave out who is still catching up.
+#[test]
+fn progress_is_never_ahead_of_what_is_not_delivered() {
+    let mut reports = 0;
+    for seed in 0..100 {
+        let mut prng = Prng::new(seed);
+        let limits = Limits {
+            watch_stream_bytes_max: usize::try_from(1 + prng.below(400)).expect("small"),
+            watch_replay_revisions_max: usize::try_from(1 + prng.below(4)).expect("small"),
+            ..Limits::default()
+        };
+        let mut world = World::new(limits);
+        let mut stream = world.stream();
+        let requester = stream.requester();
+        for start in [0, 1, 3] {
+            requester.create(&prefix("k", start));
+        }
+        let mut told: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        for step in 0..400 {
+            match prng.below(10) {
+                0 => drop(world.put("k", "0123456789")),
+                1 => drop(world.put("other", "v")),
+                2 => requester.progress(),
+                _ => match stream.poll_next(&mut cx) {
+                    Poll::Ready(Some(WatchMessage::Events {
+                        watch_id, events, ..
+                    })) => told
+                        .entry(watch_id)
+                        .or_default()
+                        .extend(events.iter().map(|told| told.event.clone())),
+                    Poll::Ready(Some(WatchMessage::Progress { watch_id, revision })) => {
+                        reports += 1;
+                        assert_eq!(watch_id, NO_WATCH, "seed {seed}, step {step}");
+                        for (watch_id, start) in [(0, 2), (1, 1), (2, 3)] {
+                            let due = world.history.iter().filter(|event| {
+                                let at = event.kv.mod_revision;
+                                event.kv.key == "k" && at >= start && at <= revision
+                            });
+                            let told = told.get(&watch_id).into_iter().flatten();
+                            let told = told.filter(|event| event.kv.mod_revision <= revision);
+                            assert!(
+                                told.eq(due),
+                                "seed {seed}, step {step}: watch {watch_id} has not heard all up \
+                                 to {revision}"
+                            );
+                        }
+                    }
+                    Poll::Ready(_) | Poll::Pending => {}
+                },
+            }
+        }
+    }
+    assert!(reports > 1_000, "only {reports} reports came");
+}
+
+/// Ten thousand watchers on a thousand streams, of four kinds: what is made of an event is made
+/// four times.
+#[test]
+fn what_watchers_are_told_alike_is_encoded_once() {
+    const STREAMS: usize = 1_000;
+    const WATCHERS: usize = 10;
+    const CHANGES: usize = 5;
+    let mut world = World::new(Limits::default());
+    let mut streams: Vec<WatchStream> = (0..STREAMS).map(|_| world.stream()).collect();
+    for (number, stream) in streams.iter().enumerate() {
+        for watch_id in 1..=WATCHERS {
+            let request = match (number * WATCHERS + watch_id) % 4 {
+                0 => prefix("k", 0),
+                1 => watch("k1", 0),
+                2 => WatchCreate {
+                    prev_kv: true,
+                    ..prefix("k", 0)
+                },
+                _ => WatchCreate {
+                    no_delete: true,
+                    ..prefix("k", 0)
+                },
+            };
+            stream.requester().create(&request);
+        }
+    }
+    for number in 0..CHANGES {
+        world.put("k1", &number.to_string());
+    }
+    let (mut encodings, mut deliveries) = (0, 0);
+    for stream in &mut streams {
+        for message in read(stream) {
+            if let WatchMessage::Events { events, .. } = message {
+                deliveries += 1;
+                let encoded = events.encoded(|events| {
+                    encodings += 1;
+                    events[0].event.kv.value.clone()
+                });
+                assert_eq!(encoded, events[0].event.kv.value);
+            }
+        }
+    }
+    assert_eq!(deliveries, STREAMS * WATCHERS * CHANGES);
+    assert_eq!(encodings, 4 * CHANGES);
+}
+
+/// Also what is cut, and what somebody hears only in part since it begins later.
+#[test]
+fn watchers_who_begin_later_and_those_who_take_fragments_hear_no_less() {
+    let limits = Limits {
+        watch_response_bytes_max: 150,
+        ..Limits::default()
+    };
+    let mut world = World::new(limits);
+    let mut streams = [world.stream(), world.stream()];
+    for stream in &streams {
+        stream.requester().create(&WatchCreate {
+            fragment: true,
+            ..prefix("k", 0)
+        });
+        stream.requester().create(&prefix("k", 3));
+    }
+    let batch = ["k1", "k2", "k3"].map(|key| put(key, "0123456789"));
+    world.apply(batch.to_vec());
+    for stream in &mut streams {
+        assert_eq!(
+            show(&read(stream))[2..],
+            [
+                "0 @4 k1=0123456789 k2=0123456789 …",
+                "0 @4 k3=0123456789",
+                "1 @4 k2=0123456789 k3=0123456789",
+            ]
+        );
+    }
 }
 
 #[test]
@@ -502,7 +634,7 @@ fn every_watch_hears_exactly_its_history() {
                     heard
                         .entry((at, watch_id))
                         .or_default()
-                        .extend(events.into_iter().map(|told| told.event));
+                        .extend(events.iter().map(|told| told.event.clone()));
                 }
             }
         };

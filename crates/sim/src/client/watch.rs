@@ -245,11 +245,11 @@ fn heard(message: WatchMessage) -> Option<Message<Change>> {
             events, fragment, ..
         } => Message::Events {
             events: events
-                .into_iter()
+                .iter()
                 .map(|event| {
                     (
                         counted(event.event.kv.mod_revision),
-                        translate::change(event),
+                        translate::change(event.clone()),
                     )
                 })
                 .collect(),
