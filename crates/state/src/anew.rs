@@ -174,9 +174,9 @@ impl State {
         }
         drop(places);
         drop(keys);
-        let root = &mut state.root;
+        let Self { root, scratch, .. } = &mut state;
         for record in &records {
-            root.records.add(record.bytes());
+            root.records.add(record.encoded(scratch));
         }
         let mut attached: Vec<Record> = records
             .iter()

@@ -36,7 +36,10 @@ impl Root {
             self.revision()
         };
         let mut hasher = Xxh3::new();
-        self.for_each_retained(revision, |record| hasher.update(record.bytes()));
+        let mut scratch = Vec::new();
+        self.for_each_retained(revision, |record| {
+            hasher.update(record.encoded(&mut scratch));
+        });
         let [low @ .., _, _, _, _] = hasher.digest().to_le_bytes();
         Ok(HistoryHash {
             hash: u32::from_le_bytes(low),

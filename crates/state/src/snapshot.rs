@@ -225,7 +225,7 @@ impl Chunk {
         match &self.0 {
             Part::Versions(part) => {
                 part.iter()
-                    .for_each(|s| s.for_each(|record| out.extend_from_slice(record.bytes())));
+                    .for_each(|s| s.for_each(|record| record.write(&mut out)));
             }
             Part::Leases(part) => {
                 part.iter()
@@ -258,9 +258,10 @@ fn decode_versions(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
     let mut digest = Digest::default();
     let mut bytes = 0;
     let mut records: Vec<Record> = Vec::new();
+    let mut scratch = Vec::new();
     while !reader.rest().is_empty() {
         let offset = reader.offset();
-        let record = Record::read(reader)?;
+        let record = Record::read(reader, &mut scratch)?;
         if records
             .last()
             .is_some_and(|last| ByKey::key(last) >= ByKey::key(&record))
@@ -270,7 +271,7 @@ fn decode_versions(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
                 expected: "versions in order",
             });
         }
-        digest.add(record.bytes());
+        digest.add(record.encoded(&mut scratch));
         bytes += record.encoded_len();
         records.push(record);
     }

@@ -430,7 +430,7 @@ impl State {
             by_moment.as_ref() == Some(record),
             "version {record:?} is {by_moment:?} by time"
         );
-        root.records.remove(record.bytes());
+        root.records.remove(record.encoded(&mut self.scratch));
     }
 }
 
@@ -515,8 +515,8 @@ impl Change<'_> {
     fn insert(&mut self, record: Record, previous: Option<&Record>) {
         self.sub += 1;
         self.events.push(record.event());
-        let root = &mut self.state.root;
-        root.records.add(record.bytes());
+        let State { root, scratch, .. } = &mut *self.state;
+        root.records.add(record.encoded(scratch));
         if let Some(previous) = previous
             && previous.lease() != 0
             && previous.lease() != record.lease()

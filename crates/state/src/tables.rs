@@ -29,8 +29,7 @@ impl Layout for ByKey {
     type Key<'a> = (&'a [u8], Revision, u32);
 
     fn key(record: &Record) -> Self::Key<'_> {
-        let (revision, sub) = record.moment();
-        (record.key(), revision, sub)
+        record.key_and_moment()
     }
 
     fn order(a: Self::Key<'_>, b: Self::Key<'_>) -> Ordering {

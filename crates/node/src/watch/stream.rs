@@ -220,7 +220,7 @@ fn stretch(root: &Root, from: Revision, limits: &Limits) -> Result<Vec<Event>, C
                 return false;
             }
         }
-        bytes += record.bytes().len();
+        bytes = bytes.saturating_add(usize::try_from(record.encoded_len()).unwrap_or(usize::MAX));
         true
     });
     Ok(history.map(Record::event).collect())

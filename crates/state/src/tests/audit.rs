@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 pub(super) fn check(root: &Root) {
     let mut digest = Digest::default();
     let mut bytes = 0;
+    let mut scratch = Vec::new();
     let mut by_moment = BTreeMap::new();
     let mut last_of_key: BTreeMap<&[u8], &Record> = BTreeMap::new();
     for record in &root.versions {
-        digest.add(record.bytes());
-        bytes += record.bytes().len() as u64;
+        let encoded = record.encoded(&mut scratch);
+        digest.add(encoded);
+        bytes += encoded.len() as u64;
         assert!(
             by_moment.insert(record.moment(), record).is_none(),
             "{record:?} is there twice"
