@@ -6,6 +6,7 @@
 //! a benchmark is not a test.
 
 mod report;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use crate::member::{Kind, Member};
 use crate::provision::{self, Trouble};
 use crate::{Outcome, interop, process, world};
 use report::{Figures, Report, Row};
+use scale::Scale;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,11 +23,15 @@ use std::time::Duration;
 /// Clients of the rows that ask what a server can do at most.
 const MANY_CLIENTS: u32 = 256;
 
+/// Watchers of the row without clients, and the writes a second that all of them are told.
+const WATCHERS: &str = "100";
+const WATCHED_WRITES: &str = "500";
+
 /// Each start is on an empty folder; the median counts.
 const STARTS: usize = 5;
 
 /// One row: both servers, all rounds, filling and warm-up.
-const ROW_WITHIN: Duration = Duration::from_secs(300);
+const ROW_WITHIN: Duration = Duration::from_secs(600);
 
 /// What is measured, as `synod bench` names it, and with how many clients.
 const ROWS: [(&str, u32); 7] = [
@@ -45,6 +51,8 @@ struct Request {
     markdown: Option<PathBuf>,
     duration: String,
     rounds: String,
+    operations: bool,
+    scale: bool,
 }
 
 /// Measures both servers and prints the table and the targets.
@@ -60,9 +68,10 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     };
     // Both on the file system that `target` is on: the disk is what is compared last.
     let folder = world::target_dir().join("bench");
-    let report = measure(&request, &synod, &etcd, &folder);
+    let mut report = Report::default();
+    let measured = measure(&request, &synod, &etcd, &folder, &mut report);
     world::remove_dir(&folder)?;
-    let report = report?;
+    measured?;
     print!("\n{}", report.text());
     match request.markdown {
         Some(path) => world::write(&path, &report.markdown()),
@@ -78,6 +87,8 @@ impl Request {
             markdown: None,
             duration: "5s".to_owned(),
             rounds: "3".to_owned(),
+            operations: true,
+            scale: true,
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
@@ -90,10 +101,12 @@ impl Request {
                 "--markdown" => request.markdown = Some(PathBuf::from(value)),
                 "--duration" => request.duration.clone_from(value),
                 "--rounds" => request.rounds.clone_from(value),
+                "--only" if value == "operations" => request.scale = false,
+                "--only" if value == "scale" => request.operations = false,
                 other => {
                     return Err(format!(
-                        "takes --etcd PATH, --synod PATH, --markdown PATH, --duration 5s and \
-                         --rounds 3, not {other}"
+                        "takes --etcd PATH, --synod PATH, --markdown PATH, --duration 5s, \
+                         --rounds 3 and --only operations or scale, not {other} {value}"
                     ));
                 }
             }
@@ -102,12 +115,33 @@ impl Request {
     }
 }
 
-fn measure(request: &Request, synod: &Path, etcd: &Path, folder: &Path) -> Outcome<Report> {
-    let mut report = Report {
-        synod_starts_in: median_start(Kind::Synod, synod, folder)?,
-        etcd_starts_in: median_start(Kind::Etcd, etcd, folder)?,
-        ..Report::default()
-    };
+fn measure(
+    request: &Request,
+    synod: &Path,
+    etcd: &Path,
+    folder: &Path,
+    report: &mut Report,
+) -> Outcome {
+    if request.operations {
+        measure_operations(request, synod, etcd, folder, report)?;
+    }
+    if request.scale {
+        let of = |kind, program| scale::measure(kind, program, synod, folder);
+        let pair: (Scale, Scale) = (of(Kind::Synod, synod)?, of(Kind::Etcd, etcd)?);
+        report.scale = Some(pair);
+    }
+    Ok(())
+}
+
+fn measure_operations(
+    request: &Request,
+    synod: &Path,
+    etcd: &Path,
+    folder: &Path,
+    report: &mut Report,
+) -> Outcome {
+    report.synod_starts_in = median_start(Kind::Synod, synod, folder)?;
+    report.etcd_starts_in = median_start(Kind::Etcd, etcd, folder)?;
     for (operation, clients) in ROWS {
         println!("{operation}, {}", report::clients(clients));
         // Fresh members for each row: none pays for the data of the row before.
@@ -126,6 +160,8 @@ fn measure(request: &Request, synod: &Path, etcd: &Path, folder: &Path) -> Outco
         bench.args(["--duration", &request.duration]);
         if clients > 0 {
             bench.args(["--clients", &clients.to_string()]);
+        } else {
+            bench.args(["--watchers", WATCHERS, "--rate", WATCHED_WRITES]);
         }
         let (our_url, their_url) = (url(&ours), url(&theirs));
         bench.args([
@@ -156,7 +192,7 @@ fn measure(request: &Request, synod: &Path, etcd: &Path, folder: &Path) -> Outco
         .args(["bench", "floor", "--output", "json", "--dir"])
         .arg(folder);
     report.skeleton_p50_us = report::skeleton_p50_us(&json_of(&mut floor)?)?;
-    Ok(report)
+    Ok(())
 }
 
 fn url(member: &Member) -> String {

@@ -102,6 +102,24 @@ pub(crate) fn files(folder: &Path, suffix: &str) -> Outcome<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What the files in a folder and below it take on the disk.
+pub(crate) fn disk_bytes(folder: &Path) -> Outcome<f64> {
+    use std::os::unix::fs::MetadataExt as _;
+    const BLOCK_BYTES: f64 = 512.0;
+    let listing = |error| format!("list {}: {error}", folder.display());
+    let mut total = 0.0;
+    for entry in fs::read_dir(folder).map_err(listing)? {
+        let entry = entry.map_err(listing)?;
+        let metadata = entry.metadata().map_err(listing)?;
+        total += if metadata.is_dir() {
+            disk_bytes(&entry.path())?
+        } else {
+            metadata.blocks() as f64 * BLOCK_BYTES
+        };
+    }
+    Ok(total)
+}
+
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

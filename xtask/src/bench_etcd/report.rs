@@ -1,5 +1,6 @@
 //! The table of a run, and what of the targets it reaches.
 
+use super::scale::{Beside, Scale};
 use crate::Outcome;
 use serde_json::Value;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(super) struct Report {
     /// One client's put to the skeleton server: a gRPC echo with a channel and a group-committed
     /// log.
     pub(super) skeleton_p50_us: Option<f64>,
+    /// What Synod and etcd take to hold much, if that was measured.
+    pub(super) scale: Option<(Scale, Scale)>,
 }
 
 /// A figure that Synod must reach.
@@ -116,6 +119,16 @@ impl Report {
         let many = super::MANY_CLIENTS;
         let cpu = |operation| self.ratio(operation, many, |figures| figures.cpu_us_per_op);
         let one_put = self.row("put", 1).and_then(|row| row.synod.p50_us);
+        let scale = |figure: fn(&Scale) -> f64| {
+            let (ours, theirs) = self.scale.as_ref()?;
+            ratio(Some(figure(ours)), Some(figure(theirs)))
+        };
+        let beside = |work: &str| {
+            let (ours, _) = self.scale.as_ref()?;
+            let beside = ours.beside.iter().find(|beside| beside.work == work);
+            beside.map(Beside::ratio)
+        };
+        let started = |(ours, _): &(Scale, Scale)| ours.full_start.as_secs_f64();
         vec![
             Target {
                 what: "server CPU per put, of etcd's",
@@ -130,6 +143,16 @@ impl Report {
             Target {
                 what: "server CPU per txn, of etcd's",
                 measured: cpu("txn"),
+                bound: Bound::AtMost(0.5),
+            },
+            Target {
+                what: "server CPU per lease granted and revoked, of etcd's",
+                measured: cpu("lease"),
+                bound: Bound::AtMost(0.35),
+            },
+            Target {
+                what: "server CPU per delivered event, of etcd's",
+                measured: self.ratio("watch", 0, |figures| figures.cpu_us_per_op),
                 bound: Bound::AtMost(0.5),
             },
             Target {
@@ -152,6 +175,36 @@ impl Report {
                 measured: Some(self.synod_starts_in.as_secs_f64()),
                 bound: Bound::AtMost(0.2),
             },
+            Target {
+                what: "resident after a benchmark, of etcd's",
+                measured: scale(|scale| scale.benchmark_resident_bytes),
+                bound: Bound::AtMost(0.5),
+            },
+            Target {
+                what: "resident with a million keys, of etcd's",
+                measured: scale(|scale| scale.full_resident_bytes),
+                bound: Bound::AtMost(0.6),
+            },
+            Target {
+                what: "seconds from a start on them to the first answer",
+                measured: self.scale.as_ref().map(started),
+                bound: Bound::AtMost(1.0),
+            },
+            Target {
+                what: "put p99 beside a large range, of the quiet one",
+                measured: beside("range"),
+                bound: Bound::AtMost(2.0),
+            },
+            Target {
+                what: "put p99 beside a snapshot, of the quiet one",
+                measured: beside("snapshot"),
+                bound: Bound::AtMost(2.0),
+            },
+            Target {
+                what: "put p99 beside a compaction, of the quiet one",
+                measured: beside("compaction"),
+                bound: Bound::AtMost(2.0),
+            },
         ]
     }
 
@@ -173,9 +226,13 @@ impl Report {
             text.push('\n');
         }
         text.push_str(&format!("\n{NOTE}\n{}\n\n", self.starts()));
+        for line in self.scale_lines() {
+            text.push_str(&format!("{line}\n"));
+        }
+        text.push('\n');
         for target in self.targets() {
             let [what, measured, bound, verdict] = target.cells();
-            text.push_str(&format!("{what:<50}{measured:>8}  {bound:<14}{verdict}\n"));
+            text.push_str(&format!("{what:<52}{measured:>8}  {bound:<14}{verdict}\n"));
         }
         text
     }
@@ -187,7 +244,10 @@ impl Report {
         text.push_str("|---|---|---|---|---|---|\n");
         self.cells().for_each(|cells| text.push_str(&line(&cells)));
         text.push_str(&format!("\n{NOTE}\n{}\n\n", self.starts()));
-        text.push_str("| Target | Measured | Bound | |\n|---|---|---|---|\n");
+        for line in self.scale_lines() {
+            text.push_str(&format!("- {line}\n"));
+        }
+        text.push_str("\n| Target | Measured | Bound | |\n|---|---|---|---|\n");
         self.targets()
             .iter()
             .for_each(|target| text.push_str(&line(&target.cells())));
@@ -223,6 +283,42 @@ impl Report {
         )
     }
 
+    /// What both servers take to hold much, in words.
+    fn scale_lines(&self) -> Vec<String> {
+        let Some((ours, theirs)) = &self.scale else {
+            return Vec::new();
+        };
+        let megabytes = |what: &str, figure: fn(&Scale) -> f64| {
+            let (ours, theirs) = (figure(ours) / 1e6, figure(theirs) / 1e6);
+            format!("{what}: Synod {ours:.0} MB, etcd {theirs:.0} MB")
+        };
+        let mut lines = vec![
+            megabytes("Resident after a benchmark", |scale| {
+                scale.benchmark_resident_bytes
+            }),
+            megabytes("Resident with a million keys", |scale| {
+                scale.full_resident_bytes
+            }),
+            megabytes("On disk with a million keys", |scale| scale.full_disk_bytes),
+            format!(
+                "First answer after a start on them: Synod {:.2} s, etcd {:.2} s",
+                ours.full_start.as_secs_f64(),
+                theirs.full_start.as_secs_f64()
+            ),
+        ];
+        for (name, scale) in [("Synod", ours), ("etcd", theirs)] {
+            for beside in &scale.beside {
+                lines.push(format!(
+                    "{name}, put p99 beside a {}: {:.1} ms, in the quiet {:.1} ms",
+                    beside.work,
+                    beside.p99_us / 1e3,
+                    beside.quiet_p99_us / 1e3
+                ));
+            }
+        }
+        lines
+    }
+
     fn starts(&self) -> String {
         format!(
             "First answer after an empty start: Synod {:.3} s, etcd {:.3} s.",
@@ -249,7 +345,7 @@ const NOTE: &str =
 /// How a row says who drove it.
 pub(super) fn clients(clients: u32) -> String {
     match clients {
-        0 => "1000 watchers".to_owned(),
+        0 => format!("{} watchers", super::WATCHERS),
         1 => "1 client".to_owned(),
         many => format!("{many} clients"),
     }

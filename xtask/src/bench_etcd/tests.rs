@@ -1,5 +1,7 @@
 use super::report::*;
+use super::scale::{Beside, Scale};
 use serde_json::json;
+use std::time::Duration;
 
 fn run(endpoint: &str, throughput: Option<f64>, p50: f64, cpu: f64) -> serde_json::Value {
     json!({
@@ -73,12 +75,47 @@ fn targets_are_met_missed_or_not_known() {
             ),
         ],
         skeleton_p50_us: Some(200.0),
-        synod_starts_in: std::time::Duration::from_millis(201),
+        synod_starts_in: Duration::from_millis(201),
         ..Report::default()
     };
     let verdicts: Vec<Option<bool>> = report.targets().iter().map(Target::is_met).collect();
     let (met, missed, unknown) = (Some(true), Some(false), None);
-    assert_eq!(verdicts, [met, unknown, missed, met, missed, met, missed]);
+    // Those of leases and events, and those of a full server, were not measured.
+    assert_eq!(
+        verdicts[..9],
+        [
+            met, unknown, missed, unknown, unknown, met, missed, met, missed
+        ]
+    );
+    assert!(verdicts[9..].iter().all(Option::is_none));
+}
+
+#[test]
+fn what_a_full_server_takes_is_judged_too() {
+    let printed = json!({ "runs": [{ "beside": [
+        { "work": "range", "p99_us": 30.0, "quiet_p99_us": 20.0 },
+        { "work": "snapshot", "p99_us": 50.0, "quiet_p99_us": 20.0 },
+    ] }] });
+    let ours = Scale {
+        benchmark_resident_bytes: 50e6,
+        full_resident_bytes: 400e6,
+        full_disk_bytes: 1e9,
+        full_start: Duration::from_millis(900),
+        beside: Beside::all_of(&printed).expect("it has rows"),
+    };
+    let theirs = Scale {
+        benchmark_resident_bytes: 100e6,
+        full_resident_bytes: 600e6,
+        ..ours.clone()
+    };
+    let report = Report {
+        scale: Some((ours, theirs)),
+        ..Report::default()
+    };
+    let verdicts: Vec<Option<bool>> = report.targets().iter().map(Target::is_met).collect();
+    let (met, missed, unknown) = (Some(true), Some(false), None);
+    assert_eq!(verdicts[9..], [met, missed, met, met, missed, unknown]);
+    assert!(Beside::all_of(&json!({ "runs": [{}] })).is_err());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `synod bench`: load against any etcd v3 endpoint, measured from outside.
 
 mod cpu;
+mod fill;
 mod floor;
+mod interference;
 mod load;
 mod pace;
 mod record;
@@ -42,6 +44,10 @@ enum What {
     Lease(LoadArgs),
     /// Deliver changes to watchers
     Watch(watch::WatchArgs),
+    /// Write many keys, each once, in an order of chance
+    Fill(fill::FillArgs),
+    /// Puts beside large ranges, snapshots and compactions
+    Interference(interference::InterferenceArgs),
     /// What this machine allows: bare gRPC echo, durable writes, both together
     Floor(floor::FloorArgs),
     /// A server that `floor` measures
@@ -150,6 +156,8 @@ impl Bench {
             What::Txn(args) => args.run(Operation::Txn),
             What::Lease(args) => args.run(Operation::Lease),
             What::Watch(args) => args.run(),
+            What::Fill(args) => args.run(),
+            What::Interference(args) => args.run(),
             What::Floor(args) => args.run(),
             What::Stub(args) => args.run(),
         }

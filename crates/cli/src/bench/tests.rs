@@ -1,6 +1,7 @@
 //! Figures: what is counted, and how two runs compare.
 
 use super::cpu::{Share, process_ticks, schedule_times};
+use super::interference::sort_out;
 use super::record::{Ended, Measurement, Ratio, Tally, ratio};
 use super::report;
 use std::time::Duration;
@@ -181,4 +182,24 @@ fn figures_are_written_for_people() {
     assert_eq!(report::grouped(999), "999");
     assert_eq!(report::grouped(1_234_567), "1,234,567");
     assert_eq!(report::rate(30_466.4), "30,466/s");
+}
+
+#[test]
+fn a_put_belongs_to_the_work_that_it_meets_and_to_the_quiet_far_from_any() {
+    const MS: u64 = 1_000_000;
+    let work = [(1_000 * MS, 1_100 * MS), (5_000 * MS, 5_100 * MS)];
+    let puts = vec![
+        // Far from both.
+        (100 * MS, 101 * MS),
+        (3_000 * MS, 3_003 * MS),
+        // It waits through the beginning, is inside, spans it all.
+        (990 * MS, 1_010 * MS),
+        (5_050 * MS, 5_052 * MS),
+        (4_990 * MS, 5_200 * MS),
+        // Neither: it is too near to be undisturbed.
+        (1_200 * MS, 1_201 * MS),
+    ];
+    let (beside, quiet) = sort_out(&work, puts);
+    assert_eq!(beside, [2 * MS, 20 * MS, 210 * MS]);
+    assert_eq!(quiet, [MS, 3 * MS]);
 }
