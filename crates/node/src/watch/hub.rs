@@ -154,33 +154,32 @@ impl Hub {
                 .filter_map(|outlet| outlet.waker.take())
                 .collect()
         };
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Tells the synced watchers of new events, in order, complete up to `root`'s revision.
     ///
     /// `root` must have been published to readers before.
     pub(crate) fn publish(&self, root: &Root, events: &[Event]) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
-        assert!(
-            root.revision() >= inner.published,
-            "revision goes back from {} to {}",
-            inner.published,
-            root.revision()
-        );
-        inner.published = root.revision();
-        let mut wakers = Vec::new();
-        for (address, told) in inner.deliveries(root, events) {
-            let bytes_max = self.limits.watch_stream_bytes_max;
-            inner.tell(address, &told, bytes_max, &mut wakers);
-        }
-        inner.report_progress(&mut wakers);
-        for waker in wakers {
-            waker.wake();
-        }
+        let wakers = {
+            let mut inner = self.lock();
+            assert!(
+                root.revision() >= inner.published,
+                "revision goes back from {} to {}",
+                inner.published,
+                root.revision()
+            );
+            inner.published = root.revision();
+            let mut wakers = Vec::new();
+            for (address, told) in inner.deliveries(root, events) {
+                let bytes_max = self.limits.watch_stream_bytes_max;
+                inner.tell(address, &told, bytes_max, &mut wakers);
+            }
+            inner.report_progress(&mut wakers);
+            wakers
+        };
+        // Whoever is woken looks into the hub at once, and should not find it locked.
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Goes on at `root`, which comes from another member's snapshot: what happened up to there
@@ -189,8 +188,8 @@ impl Hub {
     ///
     /// `root` must have been published to readers before.
     pub(crate) fn jump(&self, root: &Root) {
-        let mut inner = self.lock();
-        let inner = &mut *inner;
+        let mut guard = self.lock();
+        let inner = &mut *guard;
         let revision = root.revision();
         assert!(
             revision >= inner.published,
@@ -220,9 +219,8 @@ impl Hub {
             }
         }
         inner.report_progress(&mut wakers);
-        for waker in wakers {
-            waker.wake();
-        }
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Reports the progress of quiet watches that asked for it. To be called periodically.
@@ -253,9 +251,7 @@ impl Hub {
             }
         }
         drop(inner);
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
