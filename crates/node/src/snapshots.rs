@@ -8,6 +8,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use synod_env::{BoxFuture, Env, oneshot, watch};
 use synod_log::Index;
@@ -92,15 +93,16 @@ pub(crate) async fn restore(
     })
 }
 
-/// Reads and decodes all chunks, each loader every [`LOADERS`]th.
+/// Reads, decodes and joins all chunks, each loader a stretch of them.
 async fn read_chunks(env: &Env, snapshot: &Snapshot) -> Result<Vec<DecodedChunk>, RestoreError> {
     let count = snapshot.chunks().len();
     let mut loaders = Vec::new();
-    for first in 0..LOADERS.min(count) {
+    for loader in 0..LOADERS {
         let (done, loaded) = oneshot::channel();
         let snapshot = snapshot.clone();
+        let share = count * loader / LOADERS..count * (loader + 1) / LOADERS;
         env.spawn_dedicated("synod-load", async move {
-            let result = read_share(&snapshot, first).await;
+            let result = read_share(&snapshot, share).await;
             // Whoever no longer waits for the load does not want the error either.
             drop(done.send(result));
         });
@@ -108,24 +110,23 @@ async fn read_chunks(env: &Env, snapshot: &Snapshot) -> Result<Vec<DecodedChunk>
     }
     let mut shares = Vec::new();
     for loaded in loaders {
-        let share = loaded
-            .await
-            .map_err(|oneshot::Dropped| RestoreError::Stopped)??;
-        shares.push(share.into_iter());
+        let share = loaded.await;
+        shares.push(share.map_err(|oneshot::Dropped| RestoreError::Stopped)??);
     }
-    Ok((0..count)
-        .filter_map(|place| shares[place % LOADERS].next())
-        .collect())
+    Ok(shares)
 }
 
-async fn read_share(snapshot: &Snapshot, first: usize) -> Result<Vec<DecodedChunk>, RestoreError> {
-    let mut share = Vec::new();
-    for chunk in snapshot.chunks().iter().skip(first).step_by(LOADERS) {
+async fn read_share(
+    snapshot: &Snapshot,
+    share: Range<usize>,
+) -> Result<DecodedChunk, RestoreError> {
+    let mut decoded_chunks = Vec::new();
+    for chunk in &snapshot.chunks()[share] {
         let bytes = snapshot.read(chunk).await.map_err(RestoreError::Storage)?;
         let decoded = Chunk::decode(bytes).map_err(|corrupt| RestoreError::Load(corrupt.into()))?;
-        share.push(decoded);
+        decoded_chunks.push(decoded);
     }
-    Ok(share)
+    DecodedChunk::join(decoded_chunks).map_err(RestoreError::Load)
 }
 
 /// The chunks of the last snapshot that this process wrote, by what they hold in memory. The

@@ -49,23 +49,20 @@ enum Part {
     Leases(Vec<Subtree<ByLease>>),
 }
 
-/// A chunk that was read, checked within itself.
-#[derive(Debug)]
+/// A chunk that was read, or several neighbors, checked within themselves.
+#[derive(Debug, Default)]
 pub struct DecodedChunk {
-    content: Content,
+    records: Vec<Record>,
+    /// The same records in order of time. The time stands beside the record, which is not looked
+    /// at for it: in this order, records are all over the memory.
+    moments: Vec<(Moment, Record)>,
+    leases: Vec<Lease>,
     digest: Digest,
     bytes: u64,
 }
 
-#[derive(Debug)]
-enum Content {
-    Versions {
-        records: Vec<Record>,
-        /// The same records in order of time.
-        moments: Vec<(Revision, u32, Record)>,
-    },
-    Leases(Vec<Lease>),
-}
+/// A revision, and a place within it.
+type Moment = (Revision, u32);
 
 /// Why a state cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,13 +274,15 @@ fn decode_versions(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
     }
     let mut moments: Vec<_> = records
         .iter()
-        .map(|record| (record.mod_revision(), record.sub(), record.clone()))
+        .map(|record| (record.moment(), record.clone()))
         .collect();
-    moments.sort_by_key(|(revision, sub, _)| (*revision, *sub));
+    moments.sort_by_key(|(moment, _)| *moment);
     Ok(DecodedChunk {
-        content: Content::Versions { records, moments },
+        records,
+        moments,
         digest,
         bytes,
+        ..DecodedChunk::default()
     })
 }
 
@@ -305,9 +304,10 @@ fn decode_leases(reader: &mut Reader) -> Result<DecodedChunk, Corrupt> {
         leases.push(lease);
     }
     Ok(DecodedChunk {
-        content: Content::Leases(leases),
+        leases,
         digest,
         bytes,
+        ..DecodedChunk::default()
     })
 }
 
@@ -447,6 +447,43 @@ fn read_alarms(reader: &mut Reader, has_some: bool) -> Result<Vec<Alarm>, Corrup
     Ok(alarms)
 }
 
+impl DecodedChunk {
+    /// Neighbors as one, in the order of the snapshot. Done to a part of them on each of several
+    /// threads, it leaves less for [`State::load`] to do on its one.
+    ///
+    /// # Errors
+    /// [`LoadError::Mismatch`] if they are not in order.
+    pub fn join(chunks: Vec<Self>) -> Result<Self, LoadError> {
+        let mut joined = Self::default();
+        let count = |of: fn(&Self) -> usize| chunks.iter().map(of).sum();
+        joined
+            .records
+            .reserve_exact(count(|chunk| chunk.records.len()));
+        joined
+            .moments
+            .reserve_exact(count(|chunk| chunk.moments.len()));
+        for chunk in chunks {
+            let Self {
+                mut records,
+                mut moments,
+                mut leases,
+                digest,
+                bytes,
+            } = chunk;
+            check_join::<ByKey>(&joined.records, &records, "versions out of order")?;
+            check_join::<ByLease>(&joined.leases, &leases, "leases out of order")?;
+            joined.records.append(&mut records);
+            joined.moments.append(&mut moments);
+            joined.leases.append(&mut leases);
+            joined.digest.merge(digest);
+            joined.bytes += bytes;
+        }
+        // Each chunk is sorted already: a merge sort only has to join those runs.
+        joined.moments.sort_by_key(|(moment, _)| *moment);
+        Ok(joined)
+    }
+}
+
 impl State {
     /// Puts a state together from what [`Root::header`] and [`Root::chunks`] gave, the chunks in
     /// the same order. `highest_level` is the highest level that this build knows.
@@ -479,45 +516,25 @@ impl State {
         for change in limits.values() {
             digest.add(&change.encode());
         }
-        let mut found_bytes = 0;
-        let mut records = Vec::new();
-        let mut moments = Vec::new();
-        let mut leases = Vec::new();
-        for chunk in chunks {
-            let DecodedChunk {
-                content,
-                digest: of_chunk,
-                bytes: of_bytes,
-            } = chunk;
-            digest.merge(of_chunk);
-            found_bytes += of_bytes;
-            match content {
-                Content::Versions {
-                    records: mut more,
-                    moments: mut more_moments,
-                } => {
-                    check_join::<ByKey>(&records, &more, "versions out of order")?;
-                    records.append(&mut more);
-                    moments.append(&mut more_moments);
-                }
-                Content::Leases(mut more) => {
-                    check_join::<ByLease>(&leases, &more, "leases out of order")?;
-                    leases.append(&mut more);
-                }
-            }
-        }
+        let DecodedChunk {
+            records,
+            moments,
+            leases,
+            digest: of_chunks,
+            bytes: found_bytes,
+        } = DecodedChunk::join(chunks)?;
+        digest.merge(of_chunks);
         check_equal("number of versions", version_count, records.len() as u64)?;
         check_equal("number of leases", lease_count, leases.len() as u64)?;
         check_equal("size of the state", bytes, found_bytes)?;
-        // Each chunk is sorted already: a merge sort only has to join those runs.
-        moments.sort_by_key(|(revision, sub, _)| (*revision, *sub));
         check_moments(&moments, scalars.revision)?;
-        let events = moments.into_iter().map(|(_, _, record)| record).collect();
+        let events = moments.into_iter().map(|(_, record)| record).collect();
         let leases = Tree::<ByLease>::from_sorted(leases);
         let attached = attached(&records, &leases)?;
         let mut root = Root {
-            versions: Tree::from_sorted(records),
-            events: Tree::from_sorted(events),
+            // Both orders have been checked: within chunks, where they join, and in time.
+            versions: Tree::from_checked(records),
+            events: Tree::from_checked(events),
             attached: Tree::from_sorted(attached),
             leases,
             origins: Tree::<ByMember>::from_sorted(origins),
@@ -548,10 +565,11 @@ impl State {
 fn attached(records: &[Record], leases: &Tree<ByLease>) -> Result<Vec<Record>, LoadError> {
     let mut attached = Vec::new();
     for (at, record) in records.iter().enumerate() {
-        let is_last = records
-            .get(at + 1)
-            .is_none_or(|next| next.key() != record.key());
-        if record.lease() == 0 || !is_last {
+        if record.lease() == 0 {
+            continue;
+        }
+        let next = records.get(at + 1);
+        if next.is_some_and(|next| next.key() == record.key()) {
             continue;
         }
         if leases.get(record.lease()).is_none() {
@@ -601,29 +619,23 @@ fn check_join<L: Layout>(
 }
 
 /// No two changes have the same place in history, and none comes after its end.
-fn check_moments(moments: &[(Revision, u32, Record)], revision: Revision) -> Result<(), LoadError> {
+fn check_moments(moments: &[(Moment, Record)], revision: Revision) -> Result<(), LoadError> {
     let position = |revision: Revision| u128::from(revision.cast_unsigned());
-    if let Some(pair) = moments
-        .windows(2)
-        .find(|pair| pair[0].2.moment() == pair[1].2.moment())
-    {
-        let (expected, found) = (position(pair[0].0), position(pair[1].0));
-        let what = "two changes at the same place of one revision";
-        return Err(LoadError::Mismatch {
+    let mismatch = |what, expected, found| {
+        Err(LoadError::Mismatch {
             what,
-            expected,
-            found,
-        });
+            expected: position(expected),
+            found: position(found),
+        })
+    };
+    if let Some(pair) = moments.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+        let ((before, _), (after, _)) = (pair[0].0, pair[1].0);
+        let what = "two changes at the same place of one revision";
+        return mismatch(what, before, after);
     }
     match moments.last() {
-        Some((last, _, _)) if *last > revision => {
-            let (expected, found) = (position(revision), position(*last));
-            let what = "a change after the present revision";
-            Err(LoadError::Mismatch {
-                what,
-                expected,
-                found,
-            })
+        Some(((last, _), _)) if *last > revision => {
+            mismatch("a change after the present revision", revision, *last)
         }
         Some(_) | None => Ok(()),
     }

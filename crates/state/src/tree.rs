@@ -127,7 +127,6 @@ impl<L: Layout> Tree<L> {
     /// If the elements are not in strictly ascending order.
     #[must_use]
     pub fn from_sorted(elements: Vec<L::Element>) -> Self {
-        let count = elements.len();
         for pair in elements.windows(2) {
             let order = L::order(L::key(&pair[0]), L::key(&pair[1]));
             assert!(
@@ -135,6 +134,13 @@ impl<L: Layout> Tree<L> {
                 "elements of a bulk build are {order:?}, not Less"
             );
         }
+        Self::from_checked(elements)
+    }
+
+    /// As [`Tree::from_sorted`], of elements whose order the caller has checked, perhaps without
+    /// having to look at each again.
+    pub(crate) fn from_checked(elements: Vec<L::Element>) -> Self {
+        let count = elements.len();
         let mut level: Vec<Arc<Node<L>>> = Vec::new();
         let mut elements = elements.into_iter();
         for size in even_shares(count, L::LEAF - L::LEAF / 4) {
@@ -269,6 +275,43 @@ impl<L: Layout> Tree<L> {
     #[must_use]
     pub fn iter(&self) -> Cursor<'_, L> {
         self.seek(|_| false)
+    }
+
+    /// About the weight of the elements for whose keys `before_end` holds and `before_start` does
+    /// not: that of the whole leaves among them. Both must hold for a prefix of the order.
+    pub fn weight_between(
+        &self,
+        before_start: impl Fn(L::Key<'_>) -> bool,
+        before_end: impl Fn(L::Key<'_>) -> bool,
+    ) -> u64 {
+        let weight_of = |children: &[Arc<Node<L>>]| -> u64 {
+            children.iter().map(|child| child.weight()).sum()
+        };
+        let mut node = self.root.as_deref();
+        while let Some(Node::Branch(branch)) = node {
+            let first = branch.separators.count::<L>(&before_start);
+            let last = branch.separators.count::<L>(&before_end);
+            if first >= last {
+                node = Some(&branch.children[first]);
+                continue;
+            }
+            let mut weight = weight_of(&branch.children[first + 1..last]);
+            // What lies to the right of the start, and to the left of the end.
+            let mut left = &*branch.children[first];
+            while let Node::Branch(branch) = left {
+                let at = branch.separators.count::<L>(&before_start);
+                weight += weight_of(&branch.children[at + 1..]);
+                left = &branch.children[at];
+            }
+            let mut right = &*branch.children[last];
+            while let Node::Branch(branch) = right {
+                let at = branch.separators.count::<L>(&before_end);
+                weight += weight_of(&branch.children[..at]);
+                right = &branch.children[at];
+            }
+            return weight;
+        }
+        0
     }
 
     /// Cuts the tree into its largest subtrees of at most `weight_max` each; a leaf is never

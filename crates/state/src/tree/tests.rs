@@ -337,6 +337,31 @@ fn elements_of(subtrees: &[Subtree<Usual>]) -> Vec<Pair> {
     elements
 }
 
+/// What is counted are whole leaves: it is short by less than one leaf at each end.
+#[test]
+fn the_weight_between_two_keys_is_known_but_for_the_leaves_at_the_ends() {
+    let elements: Vec<Pair> = (0..20_000).map(|i| (2 * i, i % 7)).collect();
+    let tree = Tree::<Usual>::from_sorted(elements.clone());
+    let leaf_max = 6 * Usual::LEAF as u64;
+    for start in (0..41_000).step_by(1_777) {
+        for end in (0..41_000).step_by(1_333) {
+            let found = tree.weight_between(|key| key < start, |key| key < end);
+            let inside = elements
+                .iter()
+                .filter(|(key, _)| (start..end).contains(key));
+            let weight: u64 = inside.map(Usual::weight).sum();
+            assert!(found <= weight, "{found} of {weight} in {start}..{end}");
+            let missing = weight - found;
+            assert!(
+                missing <= 2 * leaf_max,
+                "{missing} missing in {start}..{end}"
+            );
+        }
+    }
+    let nothing = Tree::<Usual>::default();
+    assert_eq!(nothing.weight_between(|_| false, |_| true), 0);
+}
+
 #[test]
 fn subtrees_are_a_cut_and_change_only_along_a_path() {
     let elements: Vec<Pair> = (0..100_000).map(|i| (2 * i, 9)).collect();
