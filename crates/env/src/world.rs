@@ -37,6 +37,12 @@ pub trait World: Any + Send + Sync {
     /// Runs a task that may block on disk: in production on a thread of its own.
     fn spawn_dedicated(&self, name: &'static str, task: BoxFuture<'static, ()>);
 
+    /// Runs a task with much to do that can wait: as one that is dedicated, but in production it
+    /// gives way to the others where processors are scarce.
+    fn spawn_background(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.spawn_dedicated(name, task);
+    }
+
     /// The member's data directory.
     fn disk(&self) -> Arc<dyn Disk>;
 
@@ -124,6 +130,16 @@ impl Env {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         self.0.spawn_dedicated(name, Box::pin(self.within(task)));
+    }
+
+    /// Runs a task with much to do that can wait: as one that is dedicated, but in production it
+    /// gives way to the others where processors are scarce.
+    pub fn spawn_background(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.0.spawn_background(name, Box::pin(self.within(task)));
     }
 
     /// Wraps a future so that this world is the [`current`] one whenever it is polled, and while

@@ -22,7 +22,7 @@ pub use tasks::{HostState, StillRunning};
 use self::data_dir::DataDir;
 use self::disk::HostDisk;
 use self::net::NoPeers;
-use self::tasks::Tasks;
+use self::tasks::{Rank, Tasks};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -187,7 +187,11 @@ impl World for HostWorld {
     }
 
     fn spawn_dedicated(&self, name: &'static str, task: BoxFuture<'static, ()>) {
-        self.tasks.spawn_dedicated(name, task);
+        self.tasks.spawn_dedicated(name, Rank::Ordinary, task);
+    }
+
+    fn spawn_background(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        self.tasks.spawn_dedicated(name, Rank::Background, task);
     }
 
     fn disk(&self) -> Arc<dyn Disk> {

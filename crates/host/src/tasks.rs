@@ -49,6 +49,32 @@ impl fmt::Display for StillRunning {
 
 impl std::error::Error for StillRunning {}
 
+/// How much a thread is worth where processors are scarce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    Ordinary,
+    /// It gives way: whoever waits for it waits for much anyway.
+    Background,
+}
+
+/// The niceness of background threads: beside an ordinary one they get a quarter of a processor.
+const BACKGROUND_NICE: i32 = 5;
+
+impl Rank {
+    /// Gives the calling thread this rank.
+    fn take(self) {
+        match self {
+            Self::Ordinary => {}
+            Self::Background => {
+                // Linux keeps a niceness for each thread, and takes none for the calling one. Who
+                // may not lower it, in some container, goes on as before.
+                let nice = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+                let (Ok(_) | Err(_)) = nice;
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct Threads {
     /// Names of those that have not ended, by number.
@@ -97,6 +123,7 @@ impl Tasks {
     pub(crate) fn spawn_dedicated(
         self: &Arc<Self>,
         name: &'static str,
+        rank: Rank,
         task: BoxFuture<'static, ()>,
     ) {
         if *self.state.borrow() != HostState::Running {
@@ -106,6 +133,7 @@ impl Tasks {
         let stopped = self.stopped();
         let started = executor().and_then(|runtime| {
             self.thread(name, move || {
+                rank.take();
                 runtime.block_on(until(stopped, task));
             })
         });

@@ -158,6 +158,10 @@ impl http_body::Body for Inbound {
     }
 }
 
+/// One message with its prefix.
+#[derive(Debug)]
+pub(crate) struct Framed(Bytes);
+
 /// Bytes of messages in a frame.
 fn length(frame: &Frame<Bytes>) -> u64 {
     let length = frame.data_ref().map_or(0, Bytes::len);
@@ -254,11 +258,14 @@ pub(crate) fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// The response of a unary call that succeeded; its bytes are counted.
-pub(crate) fn reply<M: Message>(message: &M, sent: &Counter) -> Response<Body> {
+/// A message as it stands in the body of a response.
+///
+/// # Errors
+/// If it is larger than gRPC can carry.
+pub(crate) fn framed<M: Message>(message: &M) -> Result<Framed, Status> {
     let length = message.encoded_len();
     let Ok(length_on_wire) = u32::try_from(length) else {
-        return refuse(&Status::resource_exhausted(format!(
+        return Err(Status::resource_exhausted(format!(
             "the response has {length} bytes, which is more than gRPC can carry"
         )));
     };
@@ -268,8 +275,13 @@ pub(crate) fn reply<M: Message>(message: &M, sent: &Counter) -> Response<Body> {
     message
         .encode(&mut framed)
         .expect("the buffer has the message's length");
-    sent.add(u64::try_from(framed.len()).expect("a length fits"));
-    let mut response = Response::new(Body(Kind::Message(framed.freeze())));
+    Ok(Framed(framed.freeze()))
+}
+
+/// The response of a unary call that succeeded; its bytes are counted.
+pub(crate) fn reply(Framed(message): Framed, sent: &Counter) -> Response<Body> {
+    sent.add(u64::try_from(message.len()).expect("a length fits"));
+    let mut response = Response::new(Body(Kind::Message(message)));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }

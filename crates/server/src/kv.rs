@@ -2,27 +2,57 @@
 
 use crate::Server;
 use crate::call::Call;
-use crate::errors::Error;
+use crate::errors::{self, Error};
+use crate::grpc::{self, Framed};
 use crate::translate;
 use synod_api::etcdserverpb as pb;
+use synod_env::oneshot;
 use synod_node::{Consistency, Failure};
 use synod_state::Root;
 use synod_state::command::{Command, Revision};
 use synod_state::reply::{Body, OpBody, Reply, TxnReply};
 use tonic::Status;
 
+/// Passing so many bytes of records takes longer than whoever waits behind it should notice.
+const LARGE_RANGE_BYTES: u64 = 256 << 10;
+
 impl Server {
+    /// Reads a range and writes the response; if it is large, beside the thread that serves this
+    /// connection and others.
     pub(crate) async fn range(
         &self,
         request: pb::RangeRequest,
         call: Call,
-    ) -> Result<pb::RangeResponse, Status> {
+    ) -> Result<Framed, Status> {
         let (range, serializable) = translate::range(request)?;
         range.check().map_err(Error::invalid)?;
         let root = self.fresh(serializable, call).await?;
-        let reply = root.range(&range).map_err(Error::refused)?;
+        let header = self.header(root.revision());
+        let place = if root.range_bytes(&range) < LARGE_RANGE_BYTES {
+            None
+        } else {
+            // With no place left, the connections of this thread have to wait.
+            self.large_ranges.begin().ok()
+        };
+        let read = move || {
+            let reply = root.range(&range).map_err(Error::refused)?;
+            grpc::framed(&translate::range_reply(reply, header))
+        };
+        let answer = match place {
+            None => read(),
+            Some(place) => {
+                let (done, answer) = oneshot::channel();
+                self.node.env().spawn_background("large range", async move {
+                    // Whoever gave up does not want it any more.
+                    drop(done.send(read()));
+                    drop(place);
+                });
+                answer.await.map_err(|oneshot::Dropped| errors::STOPPED)?
+            }
+        };
+        let answer = answer?;
         self.metrics.ranges.add(1);
-        Ok(translate::range_reply(reply, self.header(root.revision())))
+        Ok(answer)
     }
 
     pub(crate) async fn put(

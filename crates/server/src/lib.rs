@@ -133,6 +133,7 @@ pub(crate) struct Server {
     stopping: Arc<Stopping>,
     leaderless: Leaderless,
     scans: Scans,
+    large_ranges: Scans,
 }
 
 impl Server {
@@ -145,6 +146,7 @@ impl Server {
             stopping: Arc::default(),
             leaderless: Leaderless::default(),
             scans: Scans::default(),
+            large_ranges: Scans::default(),
         }
     }
 

@@ -133,7 +133,7 @@ impl Server {
         let header = self.header(root.revision());
         let scan = self.scans.begin()?;
         let (done, hashed) = oneshot::channel();
-        self.node.env().spawn_dedicated("hash", async move {
+        self.node.env().spawn_background("hash", async move {
             let _unwanted = done.send(root.history_hash(revision));
             drop(scan);
         });

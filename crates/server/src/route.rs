@@ -6,7 +6,7 @@ use crate::bell::Bell;
 use crate::call::Call;
 use crate::errors;
 use crate::gateway::Afterwards;
-use crate::grpc::{self, Body, Inbound};
+use crate::grpc::{self, Body, Framed, Inbound};
 use crate::health;
 use crate::http::not_grpc;
 use crate::methods::Method;
@@ -93,7 +93,10 @@ impl Server {
         }
         match method {
             Method::Put => unary!(|m| server.put(m, call).await),
-            Method::Range => unary!(|m| server.range(m, call).await),
+            Method::Range => match server.receive(request, call).await {
+                Ok(m) => send(handling, server.range(m, call).await),
+                Err(status) => refuse(handling, &status),
+            },
             Method::Txn => unary!(|m| server.txn(m, call).await),
             Method::DeleteRange => rare!(|m| server.delete_range(m, call).await),
             Method::Compact => rare!(|m| server.compact(m, call).await),
@@ -249,11 +252,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn finish<M: Message>(mut handling: Handling, answer: Result<M, Status>) -> Response<Body> {
+fn finish<M: Message>(handling: Handling, answer: Result<M, Status>) -> Response<Body> {
+    send(handling, answer.and_then(|message| grpc::framed(&message)))
+}
+
+fn send(mut handling: Handling, answer: Result<Framed, Status>) -> Response<Body> {
     match answer {
         Ok(message) => {
             handling.end(Code::Ok);
-            grpc::reply(&message, handling.sent_bytes())
+            grpc::reply(message, handling.sent_bytes())
         }
         Err(status) => refuse(handling, &status),
     }

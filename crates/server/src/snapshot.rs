@@ -47,7 +47,7 @@ impl Server {
         let tells = Arc::clone(&given_up);
         self.node
             .env()
-            .spawn_dedicated("send snapshot", async move {
+            .spawn_background("send snapshot", async move {
                 let archive = Archive::new(&root, CHUNK_BYTES);
                 drop(root);
                 match send(archive, version, &client).await {

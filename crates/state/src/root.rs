@@ -194,6 +194,20 @@ impl Root {
         Ok(self.read(range))
     }
 
+    /// About how many bytes of records a read must pass, history included, whatever its limit. To
+    /// be asked before [`Root::range`] by whoever has others waiting.
+    #[must_use]
+    pub fn range_bytes(&self, range: &Range) -> u64 {
+        let range = KeyRange::new(&range.key, &range.range_end);
+        if range.single().is_some() {
+            return 0;
+        }
+        self.versions.weight_between(
+            |(key, ..)| key < range.start(),
+            |(key, ..)| !range.ends_before(key),
+        )
+    }
+
     /// For each key in `range` that existed at `revision` (0 or less for the present one), its
     /// version then, by key. Finding the first costs a search, each further one a step: for whoever
     /// reads a large range in pieces.

@@ -1,4 +1,4 @@
-use super::{Body, message_length, refuse, reply, timeout};
+use super::{Body, framed, message_length, refuse, reply, timeout};
 use crate::metrics::Counter;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
@@ -109,7 +109,7 @@ fn a_reply_is_one_framed_message_and_the_trailers_of_success() {
         prev_kv: None,
     };
     let sent = Counter::default();
-    let response = reply(&message, &sent);
+    let response = reply(framed(&message).expect("it is small"), &sent);
     assert_eq!(response.headers()["content-type"], "application/grpc");
     assert_eq!(response.body().size_hint().exact(), None);
     let (data, trailers) = frames(response.into_body());
@@ -126,7 +126,8 @@ fn a_reply_is_one_framed_message_and_the_trailers_of_success() {
 
 #[test]
 fn an_empty_message_is_a_message() {
-    let (data, trailers) = frames(reply(&pb::StatusRequest {}, &Counter::default()).into_body());
+    let message = framed(&pb::StatusRequest {}).expect("it is empty");
+    let (data, trailers) = frames(reply(message, &Counter::default()).into_body());
     assert_eq!(data, [Bytes::from_static(&[0; 5])]);
     assert!(trailers.is_some());
 }
