@@ -25,7 +25,7 @@ const IN_THE_FILE: [&str; 5] = [
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "The new member, as `synod serve` will be told")]
 pub(crate) struct Target {
-    /// Where to; must be empty or not exist [default: <name>.synod]
+    /// Where to; must be empty or not exist [default: NAME.synod]
     #[arg(long, value_name = "PATH")]
     data_dir: Option<String>,
     /// The member's name
