@@ -6,7 +6,7 @@
 //! bounded.
 //!
 //! What many watchers are told alike is turned into bytes once, by the first stream that comes to
-//! it ([`Told::encoded`]); for each of them only what differs is written before it.
+//! it ([`Told::encoded`](synod_node::Told::encoded)); for each of them only what differs is written before it.
 
 use crate::bell::Bell;
 use crate::errors;
